@@ -1,0 +1,95 @@
+//! The traits a backend implements.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use palisade_protocol::EgressEndpoint;
+
+use crate::assess::Assessment;
+use crate::probe::Probe;
+use crate::spec::BoundarySpec;
+
+/// One implementation of a boundary.
+pub trait Backend {
+    /// Its name in policies and on the command line.
+    fn name(&self) -> &'static str;
+
+    /// What this machine can do. May try things out; changes nothing that outlives the call.
+    fn probe(&self) -> Probe;
+
+    /// How well each control of this spec would be held here.
+    fn assess(&self, spec: &BoundarySpec) -> Vec<Assessment>;
+
+    /// Starts building the boundary and returns at once; the agent runs as soon as it stands.
+    /// Must be called while the process has one thread.
+    ///
+    /// # Errors
+    /// What cannot be had on this machine, with the cause and the fix.
+    fn start(&self, spec: &BoundarySpec) -> Result<Box<dyn Running>, StartError>;
+}
+
+/// A boundary that is being built or stands. Dropping it ends everything inside.
+pub trait Running {
+    /// Waits until the boundary stands and yields the way to the gate. Called once, before anything else.
+    ///
+    /// # Errors
+    /// The step that failed, with its cause and the fix.
+    fn endpoint(&mut self) -> Result<EgressEndpoint, StartError>;
+
+    /// Readable when [`Running::next_event`] has something to say.
+    fn event_source(&self) -> BorrowedFd<'_>;
+
+    /// The next event, without waiting.
+    ///
+    /// # Errors
+    /// The connection to the inside broke; the session is over.
+    fn next_event(&mut self) -> io::Result<Option<AgentEvent>>;
+
+    /// Asks something of the agent's process.
+    ///
+    /// # Errors
+    /// The connection to the inside broke.
+    fn request(&mut self, request: Request) -> io::Result<()>;
+
+    /// Ends everything inside and waits until it is gone.
+    fn kill(&mut self);
+}
+
+/// What happened to the agent's process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AgentEvent {
+    /// It runs.
+    Started,
+    /// It could not be started: the kernel's error number.
+    ExecFailed(i32),
+    /// It was stopped by this signal.
+    Stopped(i32),
+    /// It ended with this status.
+    Exited(i32),
+    /// It was ended by this signal. The text says which limit did it, where one did.
+    Killed(i32, Option<String>),
+}
+
+/// What a session asks of the agent's process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Send it this signal.
+    Signal(i32),
+    /// Continue it after a stop, giving it the terminal first if asked.
+    Resume {
+        /// Whether it gets the terminal.
+        foreground: bool,
+    },
+}
+
+/// Why a boundary could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {cause}")]
+pub struct StartError {
+    /// What palisade tried to do, in words that fit after "failed to".
+    pub what: String,
+    /// What stood in the way.
+    pub cause: String,
+    /// What to do about it, where that is known.
+    pub fix: Option<String>,
+}

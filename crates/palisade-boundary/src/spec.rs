@@ -1,0 +1,63 @@
+//! What a session asks of a backend, as data.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use palisade_protocol::{EgressWanted, TreeEntry};
+
+/// Everything a backend needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BoundarySpec {
+    /// What to run.
+    pub command: Command,
+    /// Who the agent is inside.
+    pub identity: Identity,
+    /// The host name inside.
+    pub hostname: String,
+    /// The file tree, in building order.
+    pub tree: Vec<TreeEntry>,
+    /// Resource limits.
+    pub limits: Limits,
+    /// The way to the gate.
+    pub egress: EgressWanted,
+    /// Whether the agent gets the terminal at once (standard input and output are the terminal and palisade's
+    /// process group owns it). Otherwise it gets it when it first asks, as a background job would.
+    pub foreground: bool,
+}
+
+/// The agent's program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// Program and arguments. A program without a slash is searched in `PATH` of `environment`, inside.
+    pub argv: Vec<OsString>,
+    /// The whole environment.
+    pub environment: Vec<(OsString, OsString)>,
+    /// The working directory, inside.
+    pub directory: PathBuf,
+}
+
+/// The agent's identity inside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// User and group id inside. Never 0.
+    pub uid: u32,
+    /// Group id inside. Never 0.
+    pub gid: u32,
+    /// The host's user that this id is outside: the caller's own, or, run by root, an otherwise unused one.
+    pub host_uid: u32,
+    /// The same for the group.
+    pub host_gid: u32,
+}
+
+/// Resource limits of the whole session. `None` means the backend's default.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Limits {
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+    /// Processors, such as 1.5.
+    pub cpus: Option<f64>,
+    /// Processes and threads.
+    pub processes: Option<u32>,
+}
+
+impl Eq for Limits {}

@@ -1,0 +1,19 @@
+//! Values and messages that pass between the host side and what runs inside the boundary.
+//!
+//! ```text
+//!   session ── TreeEntry list ──▶ backend ──▶ init (inside)
+//!      ▲                                        │
+//!      ├──────── EgressEndpoint ◀── sockets ────┤
+//!      └──────── InitEvent ◀───── frames ───────┘
+//! ```
+//!
+//! Non-goals: nothing here opens, reads or writes a descriptor; the codec turns values into bytes and back.
+#![forbid(unsafe_code)]
+
+mod egress;
+mod init;
+mod tree;
+
+pub use egress::{EgressEndpoint, EgressWanted, Listener, ListenerKind};
+pub use init::{FRAME_LEN, FrameError, InitEvent, InitRequest, SetupStep};
+pub use tree::{Ownership, TreeAccess, TreeEntry};
