@@ -20,8 +20,8 @@ impl Digest {
         )
     }
 
-    /// The hash of a line's text up to its own hash field. The text holds the hash before it.
-    pub(crate) fn of(text: &[u8]) -> Self {
+    /// SHA-256 of a text. For a line that is its text up to its own hash field, which holds the hash before it.
+    pub fn of(text: &[u8]) -> Self {
         Self(Sha256::digest(text).into())
     }
 

@@ -1,1 +1,38 @@
-//! palisade-native
+//! The native Linux backend: namespaces, mounts, Landlock, a system-call filter and limits, made by Palisade itself.
+//!
+//! ```text
+//!   supervisor                              │ init (pid 1 inside)                 │ agent
+//!   ChildPlan: all that the child needs     │                                     │
+//!   clone3 with every namespace ───────────▶│ loopback, routes, capture, sockets  │
+//!   identity maps, control group            │                                     │
+//!   Proceed ───────────────────────────────▶│ tree, new root, rights given up     │
+//!   endpoint() ◀──────────── Ready, sockets │                                     │
+//!   next_event() ◀───────────────── Started │ vfork ─────────────────────────────▶│ Landlock, filter, exec
+//!   next_event() ◀────── Stopped, Exited, … │ reaps                               │
+//! ```
+//!
+//! # Invariants
+//! * Host root is never mapped in; the agent has no capability and cannot get one.
+//! * Nothing is created on the host's file system, no helper program is run.
+//! * What the child does after `clone` neither allocates nor locks; everything it needs is made before.
+//! * What cannot be had is an error with its cause and its fix, never a weaker boundary.
+//!
+//! Non-goals: this crate knows neither the policy nor the gate.
+#![forbid(unsafe_code)]
+#![cfg(target_os = "linux")]
+
+pub mod assess;
+mod backend;
+mod child;
+mod egress;
+mod explain;
+pub mod filter;
+mod identity;
+mod inside;
+pub mod limits;
+pub mod probe;
+mod program;
+mod running;
+mod tree;
+
+pub use backend::NativeBackend;

@@ -1,1 +1,28 @@
-//! palisade-session
+//! Plan one session, then run it: gate, boundary, supervision, clean-up, report.
+//!
+//! ```text
+//!   Effective policy + surroundings ──▶ Plan (data) ──▶ run
+//!                                                        ├─ Backend::start ──▶ Running
+//!                                                        ├─ gate thread ◀── EgressEndpoint
+//!                                                        ├─ supervise: signals, terminal, stop and resume
+//!                                                        └─ Report: status, denials, where the log is
+//! ```
+//!
+//! This is the only crate that knows both gate and boundary (invariant 1), and it knows the boundary as a trait
+//! (invariant 2). It reads no environment, home or current directory: they come in as values. It prints nothing.
+#![forbid(unsafe_code)]
+
+mod environment;
+mod gate_thread;
+mod id;
+mod plan;
+mod run;
+mod state;
+mod supervise;
+mod terminal;
+
+pub use environment::{InnerEnvironment, PROXY_PORT};
+pub use id::SessionId;
+pub use plan::{Plan, PlanError, Request, User};
+pub use run::{Outcome, Report, RunError, run};
+pub use state::{SessionRecord, StateDir, StateError};

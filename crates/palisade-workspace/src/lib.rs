@@ -1,1 +1,35 @@
-//! palisade-workspace
+//! What the inside shows, as data: a list of [`TreeEntry`](palisade_protocol::TreeEntry) that every backend builds
+//! the same way.
+//!
+//! ```text
+//!   system_tree      /usr, /bin, /lib*, /opt and named parts of /etc, read-only; made-up /etc/passwd and kin;
+//!                    empty /tmp, /run and home; /proc and /dev
+//!   trust_tree       the host's certificate bundle with the operator's own roots added, where there are any
+//!   workspace_tree   the workspace at its own path, what else the policy shows, policy files made read-only
+//! ```
+//!
+//! The three lists are built in this order. Whatever is not named here does not exist inside: the root is an allowlist.
+//!
+//! Invariants
+//! * Parents come before children, and a later entry may cover an earlier one.
+//! * Nothing of `/proc`, `/sys`, `/dev`, `/run` of the host is ever shown: sockets of host services live there.
+//! * A policy file is read-only inside, also where it lies in a writable workspace.
+//!
+//! A [`TreeEntry::File`](palisade_protocol::TreeEntry::File) may name a path that an earlier bind already shows (the
+//! certificate bundle in `/etc/ssl/certs`). A backend then covers that file, and never writes to the host's.
+//!
+//! Non-goals: nothing here mounts, and nothing is created on the host. Reads are limited to the folders `/` and `/etc`, the
+//! small files it copies, and the paths it is given.
+#![forbid(unsafe_code)]
+
+mod account;
+mod paths;
+mod plan;
+mod system;
+mod trust;
+
+pub use account::AgentAccount;
+pub use paths::{Home, Located, PathError, check_shown, check_workspace, expand, locate};
+pub use plan::{ShownPath, WorkspacePlan, is_shown, workspace_tree};
+pub use system::{TreeError, system_tree};
+pub use trust::{EXTRA_ROOTS, TRUST_BUNDLE, trust_tree};

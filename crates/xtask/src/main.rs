@@ -1,1 +1,49 @@
-fn main() {}
+//! `cargo xtask COMMAND`: what the project does to itself.
+//!
+//! Standard library and two parsers only, so that it builds in seconds on a fresh machine.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for the people who work on palisade"
+)]
+
+mod bench;
+mod schema;
+mod setup;
+mod shell;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+cargo xtask COMMAND
+
+  setup                        install what the tests and benches need, as far as this user may
+  test                         set up, then check and test everything: the one command for a fresh machine
+  tidy                         check what no compiler checks: imports, sizes, words, generated files
+  schema                       write the JSON schema of the policy format
+  bench [start|memory|gate]    measure against bubblewrap, sandbox-runtime and a direct connection
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["setup"] => setup::run(),
+        ["test", rest @ ..] => test::run(rest),
+        ["tidy"] => tidy::run(),
+        ["schema"] => schema::run(),
+        ["bench", which @ ..] => bench::run(which),
+        _ => Err(USAGE.to_owned()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}

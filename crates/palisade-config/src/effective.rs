@@ -1,0 +1,206 @@
+//! What holds for a session once all layers are applied.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use palisade_boundary::Limits;
+use palisade_policy::{FileAccess, FileGrant, FilePolicy, NetworkPolicy, Source};
+use palisade_protocol::{TreeAccess, TreeEntry};
+use palisade_workspace::{
+    AgentAccount, Located, ShownPath, TreeError, WorkspacePlan, system_tree, trust_tree,
+    workspace_tree,
+};
+
+use crate::proxy::UpstreamProxy;
+
+/// A value and where it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sourced<T> {
+    /// The value.
+    pub value: T,
+    /// Where it was written.
+    pub source: Source,
+}
+
+impl<T> Sourced<T> {
+    pub(crate) fn new(value: T, source: Source) -> Self {
+        Self { value, source }
+    }
+}
+
+/// One path shown beside the workspace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// Which.
+    pub path: Located,
+    /// How it may be used.
+    pub access: FileAccess,
+    /// Where it was written.
+    pub source: Source,
+}
+
+/// The environment as the policy has it. The session adds what the boundary needs (`HOME`, `PATH`, the proxy variables).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Environment {
+    /// Variables taken over from the host, where they are set there.
+    pub pass: BTreeMap<String, Source>,
+    /// Variables with a value. They win over `pass`.
+    pub set: BTreeMap<String, Sourced<String>>,
+}
+
+impl Environment {
+    /// The variables, given a look-up in the host's environment.
+    pub fn build(&self, host: impl Fn(&str) -> Option<OsString>) -> BTreeMap<OsString, OsString> {
+        let passed = self
+            .pass
+            .keys()
+            .filter_map(|name| Some((name.into(), host(name)?)));
+        let set = self
+            .set
+            .iter()
+            .map(|(name, value)| (name.into(), value.value.clone().into()));
+        passed.chain(set).collect()
+    }
+}
+
+/// Everything a policy says, with all layers applied and every value checked.
+#[derive(Clone, Debug)]
+pub struct Effective {
+    /// What may be reached.
+    pub network: NetworkPolicy,
+    /// The workspace's real path.
+    pub workspace: Sourced<PathBuf>,
+    /// How the workspace may be used.
+    pub access: Sourced<FileAccess>,
+    /// What else is shown, in the order it was written.
+    pub shown: Vec<Shown>,
+    /// The agent's variables.
+    pub environment: Environment,
+    /// Bytes of memory.
+    pub memory: Option<Sourced<u64>>,
+    /// Processors.
+    pub cpus: Option<Sourced<f64>>,
+    /// Processes and threads.
+    pub processes: Option<Sourced<u32>>,
+    /// The backend, where one is named.
+    pub backend: Option<Sourced<String>>,
+    /// More roots for TLS, PEM, certificates alone. Empty if there are none.
+    pub extra_ca: String,
+    /// The proxy above the gate.
+    pub upstream_proxy: Option<Sourced<UpstreamProxy>>,
+    /// What a person should know though nothing is wrong, a line each.
+    pub notes: Vec<String>,
+    /// The files and profiles that took part, in the order they were applied.
+    pub parts: Vec<String>,
+    /// The profile of a known agent, where it was used because there is no policy.
+    pub known_agent: Option<&'static str>,
+    pub(crate) governing: Vec<PathBuf>,
+}
+
+impl Effective {
+    /// The limits as a boundary takes them.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            memory: self.memory.as_ref().map(|limit| limit.value),
+            cpus: self.cpus.as_ref().map(|limit| limit.value),
+            processes: self.processes.as_ref().map(|limit| limit.value),
+        }
+    }
+
+    /// The whole file tree of the inside. `host` is `/` outside tests.
+    ///
+    /// # Errors
+    /// The host's root or certificate bundle cannot be read.
+    pub fn tree(&self, host: &Path, account: &AgentAccount) -> Result<Vec<TreeEntry>, TreeError> {
+        let mut tree = system_tree(host, account)?;
+        let trust =
+            trust_tree(host, self.extra_ca.as_bytes()).map_err(|cause: io::Error| TreeError {
+                path: "/etc/ssl".into(),
+                cause,
+            })?;
+        tree.extend(trust);
+        tree.extend(workspace_tree(&self.plan()));
+        Ok(tree)
+    }
+
+    /// The decision function for files, from the tree that [`Effective::tree`] gave: which paths of the host the inside sees.
+    /// What is made up for the session (`/tmp`, the home folder, `/etc/passwd`) is none of the host's and is not in it.
+    pub fn files(&self, tree: &[TreeEntry]) -> FilePolicy {
+        FilePolicy::new(tree.iter().flat_map(|entry| self.grants(entry)))
+    }
+
+    fn plan(&self) -> WorkspacePlan {
+        WorkspacePlan {
+            workspace: self.workspace.value.clone(),
+            access: tree_access(self.access.value),
+            shown: self
+                .shown
+                .iter()
+                .map(|shown| ShownPath {
+                    path: shown.path.clone(),
+                    access: tree_access(shown.access),
+                })
+                .collect(),
+            governing: self.governing.clone(),
+        }
+    }
+
+    fn grants(&self, entry: &TreeEntry) -> Vec<FileGrant> {
+        let TreeEntry::Bind {
+            source,
+            target,
+            access,
+            ..
+        } = entry
+        else {
+            return Vec::new();
+        };
+        let access = match access {
+            TreeAccess::Read => FileAccess::Read,
+            TreeAccess::Write => FileAccess::Write,
+        };
+        let written = self.source_of(source, access);
+        let mut paths = vec![source.clone()];
+        if target != source {
+            paths.push(target.clone());
+        }
+        paths
+            .into_iter()
+            .map(|path| FileGrant {
+                path,
+                access,
+                source: written.clone(),
+            })
+            .collect()
+    }
+
+    /// Who wrote that a host path is shown.
+    fn source_of(&self, path: &Path, access: FileAccess) -> Source {
+        if path == self.workspace.value {
+            return self.access.source.clone();
+        }
+        if let Some(shown) = self
+            .shown
+            .iter()
+            .rev()
+            .find(|shown| shown.path.real == path)
+        {
+            return shown.source.clone();
+        }
+        let governs = self.governing.iter().any(|file| file.starts_with(path));
+        Source::new(match (governs, access) {
+            (true, FileAccess::Read) => "policy file, kept from the agent",
+            (true, FileAccess::Write) => self.access.source.as_str(),
+            (false, _) => "the host's system",
+        })
+    }
+}
+
+fn tree_access(access: FileAccess) -> TreeAccess {
+    match access {
+        FileAccess::Read => TreeAccess::Read,
+        FileAccess::Write => TreeAccess::Write,
+    }
+}

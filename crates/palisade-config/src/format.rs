@@ -1,0 +1,230 @@
+//! A policy file as written: the format, version 1. Nothing is checked here but names and types.
+//!
+//! Values keep their place in the text ([`Spanned`]), so that what is wrong with one can be shown where it stands. Neither
+//! `flatten` nor untagged enums: both lose that place, and accept what nobody meant.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, Visitor};
+use toml::Spanned;
+
+/// The only version there is.
+pub(crate) const VERSION: i64 = 1;
+
+/// A Palisade policy, version 1: what an agent may read, write, reach and spend.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PolicyFile {
+    /// The version of the format: 1.
+    #[cfg_attr(feature = "schema", schemars(with = "u8", extend("const" = 1)))]
+    pub version: Spanned<i64>,
+    /// Built-in profiles (`"claude-code"`) or files (`"team.toml"`, relative to this file) that come before this one.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
+    #[serde(default)]
+    pub extends: Vec<Spanned<String>>,
+    /// What separates the agent from the host.
+    #[serde(default)]
+    pub boundary: Boundary,
+    /// What the agent sees of the host's files.
+    #[serde(default)]
+    pub filesystem: Filesystem,
+    /// What the agent may reach. Nothing, unless a rule allows it.
+    #[serde(default)]
+    pub network: Network,
+    /// The agent's environment variables. Nothing is inherited that is not named.
+    #[serde(default)]
+    pub environment: Environment,
+    /// What the whole session may use.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// What separates the agent from the host.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Boundary {
+    /// The backend, such as `"native"`.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    pub backend: Option<Spanned<String>>,
+}
+
+/// What the agent sees of the host's files.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Filesystem {
+    /// The project folder, relative to this file. Without it: the folder palisade is started in.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    pub workspace: Option<Spanned<String>>,
+    /// How the agent may use the workspace.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Access>"))]
+    pub access: Option<Spanned<Access>>,
+    /// More files and folders to show, read-only. `~` is the home folder.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
+    #[serde(default)]
+    pub read: Vec<Spanned<String>>,
+    /// More files and folders to show, writable. `~` is the home folder.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
+    #[serde(default)]
+    pub write: Vec<Spanned<String>>,
+}
+
+/// How the agent may use the workspace.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Access {
+    /// Shown, not to be changed.
+    Read,
+    /// Changes land on the host at once.
+    Write,
+}
+
+/// What the agent may reach.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Network {
+    /// Destinations mapped to addresses, as `curl --resolve` does: `"host:port" = "address:port"`. The address is
+    /// permitted; the destination still needs a rule.
+    #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<String, String>"))]
+    #[serde(default)]
+    pub resolve: BTreeMap<Spanned<String>, Spanned<String>>,
+    /// PEM files with more roots for TLS servers, relative to this file.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
+    #[serde(default)]
+    pub extra_ca: Vec<Spanned<String>>,
+    /// A proxy that all permitted traffic goes through: `"http://[user:password@]host:port"`.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    pub upstream_proxy: Option<Spanned<String>>,
+    /// Destinations the agent may reach.
+    pub allow: Option<Vec<AllowRule>>,
+    /// Destinations the agent may not reach, whatever allows them.
+    #[serde(default)]
+    pub deny: Vec<DenyRule>,
+}
+
+/// One destination the agent may reach.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AllowRule {
+    /// A host name, an address, or `"*.example.com"` for every name below it (not for `example.com` itself).
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    pub host: Spanned<String>,
+    /// Ports. Without them: 80 and 443.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Vec<u16>>"))]
+    pub ports: Option<Spanned<Vec<Spanned<i64>>>>,
+    /// Whether the name may resolve to a private, loopback or link-local address.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<bool>"))]
+    pub private: Option<Spanned<bool>>,
+    /// What may be spoken.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Protocol>"))]
+    pub protocol: Option<Spanned<Protocol>>,
+}
+
+/// What may be spoken on a permitted connection.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Protocol {
+    /// HTTP, or TLS that names the host. The default.
+    Http,
+    /// Any bytes, unread.
+    Tcp,
+}
+
+/// One destination the agent may not reach.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DenyRule {
+    /// A host name, an address, or `"*.example.com"` for every name below it (not for `example.com` itself).
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    pub host: Spanned<String>,
+    /// Ports. Without them: every port.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Vec<u16>>"))]
+    pub ports: Option<Spanned<Vec<Spanned<i64>>>>,
+}
+
+/// The agent's environment variables.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Environment {
+    /// Names of variables to take over from the host.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
+    #[serde(default)]
+    pub pass: Vec<Spanned<String>>,
+    /// Variables to set.
+    #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<String, String>"))]
+    #[serde(default)]
+    pub set: BTreeMap<Spanned<String>, Spanned<String>>,
+}
+
+/// What the whole session may use.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Limits {
+    /// Memory, such as `"2GiB"` or `"500MB"`, or plain bytes.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Size>"))]
+    pub memory: Option<Spanned<Size>>,
+    /// Processors, such as 1.5.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<f64>"))]
+    pub cpus: Option<Spanned<f64>>,
+    /// Processes and threads.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<u32>"))]
+    pub processes: Option<Spanned<i64>>,
+}
+
+/// A size as written.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Size {
+    /// Plain bytes.
+    Bytes(i64),
+    /// A number with a unit.
+    Text(String),
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct SizeVisitor;
+        impl Visitor<'_> for SizeVisitor {
+            type Value = Size;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a size such as \"2GiB\", or a number of bytes")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Size, E> {
+                Ok(Size::Text(text.to_owned()))
+            }
+
+            fn visit_i64<E: Error>(self, bytes: i64) -> Result<Size, E> {
+                Ok(Size::Bytes(bytes))
+            }
+        }
+        deserializer.deserialize_any(SizeVisitor)
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Size {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Size".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "A size such as \"2GiB\", or a number of bytes.",
+            "type": ["string", "integer"],
+            "minimum": 0,
+            "pattern": "^[0-9]+(\\.[0-9]+)? ?([KMGTkmgt]i?)?[Bb]$"
+        })
+    }
+}

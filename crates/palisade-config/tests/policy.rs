@@ -1,0 +1,16 @@
+//! Policies from files to decisions, over the public interface alone.
+
+#[path = "policy/errors.rs"]
+mod errors;
+#[path = "policy/layers.rs"]
+mod layers;
+#[path = "policy/many_rules.rs"]
+mod many_rules;
+#[path = "policy/profiles.rs"]
+mod profiles;
+#[path = "policy/property.rs"]
+mod property;
+#[path = "policy/tightening.rs"]
+mod tightening;
+#[path = "policy/world.rs"]
+mod world;

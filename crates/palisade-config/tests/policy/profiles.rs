@@ -1,0 +1,164 @@
+//! The built-in profiles.
+
+use palisade_config::{known_agent, profile_names, profile_text};
+use palisade_policy::{FileAccess, Layer};
+
+use crate::world::{World, path_ends, permits};
+
+/// Places where tools keep passwords and tokens. A profile shows none of them, nor a folder that holds one.
+const CREDENTIALS: [&str; 26] = [
+    ".ssh/id_ed25519",
+    ".aws/credentials",
+    ".netrc",
+    ".git-credentials",
+    ".config/git/credentials",
+    ".config/gh/hosts.yml",
+    ".config/gcloud/credentials.db",
+    ".npmrc",
+    ".yarnrc.yml",
+    ".config/pnpm/rc",
+    ".bunfig.toml",
+    ".pypirc",
+    ".config/pip/pip.conf",
+    ".pip/pip.conf",
+    ".config/pypoetry/auth.toml",
+    ".local/share/uv/credentials/credentials.toml",
+    ".local/share/keyrings/login.keyring",
+    ".local/share/python_keyring/keyring_pass.cfg",
+    ".config/uv/uv.toml",
+    ".cargo/credentials.toml",
+    ".cargo/credentials",
+    ".docker/config.json",
+    ".kube/config",
+    ".gnupg/private-keys-v1.d/x.key",
+    ".env",
+    ".bash_history",
+];
+
+/// What a tool started outside would execute or trust. Nothing of it is writable by any profile.
+const EXECUTED_OUTSIDE: [&str; 14] = [
+    ".claude.json",
+    ".claude/settings.json",
+    ".claude/settings.local.json",
+    ".claude/commands/x.md",
+    ".claude/hooks/x.sh",
+    ".claude/plugins/x",
+    ".claude/shell-snapshots/x.sh",
+    ".claude/session-env/x.sh",
+    ".local/bin/claude",
+    ".cargo/bin/cargo",
+    ".cargo/registry/src/x/build.rs",
+    ".npm/_cacache/index-v5/x",
+    ".cache/uv/x",
+    ".gitconfig",
+];
+
+fn with_profile(name: &str) -> World {
+    let mut world = World::new();
+    world.options.profiles = vec![name.into()];
+    for path in CREDENTIALS.iter().chain(&EXECUTED_OUTSIDE) {
+        world.put(path, "x");
+    }
+    world
+}
+
+#[test]
+fn each_profile_is_a_policy_of_its_own() {
+    assert_eq!(profile_names().len(), 5);
+    for name in profile_names() {
+        let policy = with_profile(name).effective();
+        assert_eq!(policy.parts, [format!("profile {name}")]);
+        let rules = policy.network.allow_rules(Layer::Operator);
+        assert!(!rules.is_empty(), "{name}");
+        for rule in rules {
+            assert_eq!(rule.source.as_str(), format!("profile {name}"));
+            assert_eq!(
+                rule.ports.as_slice(),
+                Some(&[443][..]),
+                "{name}: {}",
+                rule.pattern
+            );
+            assert!(!rule.private, "{name}: {}", rule.pattern);
+        }
+        assert!(
+            profile_text(name).unwrap().starts_with("# "),
+            "{name} says what it is"
+        );
+    }
+}
+
+#[test]
+fn profiles_show_no_credentials() {
+    for name in profile_names() {
+        let world = with_profile(name);
+        for shown in &world.effective().shown {
+            for credential in CREDENTIALS {
+                let path = world.home().join(credential);
+                assert!(
+                    !path.starts_with(&shown.path.real),
+                    "{name} shows {credential}"
+                );
+            }
+        }
+    }
+    // The control: what is shown is found by the same comparison.
+    let world = with_profile("rust");
+    let cargo = world.home().join(".cargo/bin/cargo");
+    assert!(
+        world
+            .effective()
+            .shown
+            .iter()
+            .any(|shown| cargo.starts_with(&shown.path.real))
+    );
+}
+
+#[test]
+fn profiles_let_nothing_be_written_that_runs_outside() {
+    for name in profile_names() {
+        let world = with_profile(name);
+        for shown in &world.effective().shown {
+            if shown.access == FileAccess::Read {
+                continue;
+            }
+            for path in EXECUTED_OUTSIDE {
+                let path = world.home().join(path);
+                assert!(
+                    !path.starts_with(&shown.path.real),
+                    "{name} writes {}",
+                    path.display()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn claude_reads_its_settings_and_writes_its_conversations() {
+    let world = with_profile("claude-code");
+    world.put(".claude/projects/x/a.jsonl", "");
+    let policy = world.effective();
+    let access = |end: &str| {
+        policy
+            .shown
+            .iter()
+            .find(|s| path_ends(&s.path.real, end))
+            .map(|s| s.access)
+    };
+    assert_eq!(access(".claude.json"), Some(FileAccess::Read));
+    assert_eq!(access(".claude/projects"), Some(FileAccess::Write));
+    assert_eq!(access(".claude"), None);
+    assert!(permits(&policy, "api.anthropic.com", 443) && !permits(&policy, "github.com", 443));
+    assert_eq!(
+        policy.environment.set["CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC"].value,
+        "1"
+    );
+    assert_eq!(
+        policy.notes,
+        [
+            "not on this machine, so kept only for this session: ~/.claude/history.jsonl, ~/.claude/file-history, \
+          ~/.claude/plans, ~/.claude/todos, ~/.claude/tasks, ~/.claude/.credentials.json"
+        ]
+    );
+    assert!(known_agent("claude".as_ref()).is_some());
+}

@@ -1,0 +1,120 @@
+//! The agent's process, from its start to `execve`.
+
+use std::os::fd::AsFd;
+
+use palisade_protocol::SetupStep;
+use palisade_sys::clone::spawn_sharing_memory;
+use palisade_sys::landlock::{self, Ruleset, rights, scopes};
+use palisade_sys::{process, rlimit, seccomp, signal};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Pid, WaitOptions, getpid, setpgid, waitpid};
+use rustix::termios::tcsetpgrp;
+use rustix::thread::sched_setaffinity;
+
+use super::{At, Fault};
+use crate::child::{AgentPlan, ChildPlan};
+use crate::tree::Writable;
+
+/// How the start went wrong.
+pub(super) enum NotStarted {
+    /// A step before the program.
+    Fault(Fault),
+    /// The program itself.
+    Exec(Errno),
+}
+
+/// Starts the agent and returns once its program runs.
+pub(super) fn start(plan: &mut ChildPlan) -> Result<Pid, NotStarted> {
+    let terminal = plan.terminal.as_ref().filter(|_| plan.foreground);
+    let writable = &plan.tree.writable;
+    let AgentPlan { program, rlimits, affinity, landlock, filter, stack, .. } = &mut plan.agent;
+    let mut outcome = None;
+    let mut child = || {
+        let prepared = own_group(terminal)
+            .and_then(|()| limit(rlimits, affinity.as_ref()))
+            .and_then(|()| restrict(*landlock, writable))
+            .and_then(|()| signals())
+            .and_then(|()| close_and_filter(filter));
+        outcome = Some(match prepared {
+            Err(fault) => NotStarted::Fault(fault),
+            Ok(()) => NotStarted::Exec(Errno::from_io_error(&program.exec()).unwrap_or(Errno::IO)),
+        });
+    };
+    let pid = spawn_sharing_memory(stack, &mut child)
+        .at(SetupStep::Spawn, 0)
+        .map_err(NotStarted::Fault)?;
+    match outcome {
+        None => Ok(pid),
+        Some(reason) => {
+            let _ = waitpid(Some(pid), WaitOptions::empty());
+            Err(reason)
+        }
+    }
+}
+
+/// A process group of its own, which is given the terminal if it should have it. All signals are blocked here, so the
+/// kernel does not stop a background process for this (tcsetpgrp(3)).
+fn own_group(terminal: Option<&std::os::fd::OwnedFd>) -> Result<(), Fault> {
+    setpgid(None, None).at(SetupStep::Spawn, 1)?;
+    match terminal {
+        Some(terminal) => tcsetpgrp(terminal, getpid()).at(SetupStep::Spawn, 2),
+        None => Ok(()),
+    }
+}
+
+fn limit(
+    rlimits: &[(rlimit::Resource, u64)],
+    affinity: Option<&rustix::thread::CpuSet>,
+) -> Result<(), Fault> {
+    for (index, (resource, value)) in (0..).zip(rlimits) {
+        rlimit::lower(*resource, *value).at(SetupStep::Limits, index)?;
+    }
+    match affinity {
+        Some(set) => sched_setaffinity(None, set).at(SetupStep::Limits, u32::MAX),
+        None => Ok(()),
+    }
+}
+
+/// Landlock says once more what the mounts say, from another part of the kernel: all may be read and run, only the
+/// writable places may be written to.
+fn restrict(abi: u32, writable: &[Writable]) -> Result<(), Fault> {
+    if abi == 0 {
+        return Ok(());
+    }
+    let handled = rights::of_abi(abi);
+    let rules = Ruleset::create(handled, scopes::of_abi(abi)).at(SetupStep::Landlock, 0)?;
+    let grant = |path: &std::ffi::CStr, granted: u64, index: u32| {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let place = match rustix::fs::open(path, flags, Mode::empty()) {
+            // `/proc` and `/dev` are only there if the spec wants them.
+            Err(Errno::NOENT) if index < 3 => return Ok(()),
+            other => other.at(SetupStep::Landlock, index)?,
+        };
+        rules.add_path(place.as_fd(), granted & handled).at(SetupStep::Landlock, index)
+    };
+    grant(c"/", rights::READ_ONLY, 0)?;
+    // A process changes its own settings there; whose file it is decides the rest.
+    grant(c"/proc", rights::READ_ONLY | rights::WRITE_FILE | rights::TRUNCATE, 1)?;
+    grant(c"/dev", rights::READ_WRITE | rights::IOCTL_DEV, 2)?;
+    for (index, place) in (3..).zip(writable) {
+        let granted = if place.directory { rights::READ_WRITE } else { rights::READ_WRITE & rights::FILE };
+        grant(&place.path, granted, index)?;
+    }
+    rules.restrict_self().at(SetupStep::Landlock, u32::MAX)
+}
+
+fn signals() -> Result<(), Fault> {
+    signal::reset_dispositions();
+    signal::unblock_all().at(SetupStep::Spawn, 3)
+}
+
+fn close_and_filter(filter: &[seccomp::Instruction]) -> Result<(), Fault> {
+    process::close_all_from(3, &[]).at(SetupStep::Spawn, 4)?;
+    seccomp::install(filter).at(SetupStep::Seccomp, 0)
+}
+
+/// Landlock's ABI here, or 0.
+pub(crate) fn landlock_abi() -> u32 {
+    landlock::abi()
+}

@@ -1,0 +1,48 @@
+//! Taking on the agent's identity and giving up every right.
+
+use palisade_protocol::SetupStep;
+use rustix::process::{DumpableBehavior, Gid, Uid, set_dumpable_behavior};
+use rustix::thread::{
+    CapabilitiesSecureBits, CapabilitySet, CapabilitySets, set_capabilities,
+    set_capabilities_secure_bits, set_no_new_privs, set_thread_groups, set_thread_res_gid,
+    set_thread_res_uid,
+};
+
+use super::{At, Fault};
+
+/// Becomes the agent's user and group, without any other group. For a caller who is another user outside.
+pub(super) fn take_identity(identity: Option<(Uid, Gid)>) -> Result<(), Fault> {
+    let Some((uid, gid)) = identity else {
+        return Ok(());
+    };
+    set_thread_groups(&[]).at(SetupStep::Identity, 0)?;
+    set_thread_res_gid(gid, gid, gid).at(SetupStep::Identity, 1)?;
+    set_thread_res_uid(uid, uid, uid).at(SetupStep::Identity, 2)
+}
+
+/// Init's memory is a copy of the supervisor's. From here on nobody inside may look at it: not by `ptrace`, and its
+/// `environ`, `mem`, `maps` and `fd` in `/proc` belong to the host's root, who does not exist inside.
+pub(super) fn close_own_memory() -> Result<(), Fault> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).at(SetupStep::Privileges, 0)
+}
+
+/// Gives up every capability of the namespace, for init and all that it starts.
+pub(super) fn give_up() -> Result<(), Fault> {
+    set_no_new_privs(true).at(SetupStep::Privileges, 1)?;
+    // Even a user 0 of some namespace would gain nothing by execve. No bounding set is needed beside it: with
+    // no-new-privileges execve adds no capability, and a new user namespace would start with a full set anyway.
+    let bits = CapabilitiesSecureBits::NO_ROOT
+        | CapabilitiesSecureBits::NO_ROOT_LOCKED
+        | CapabilitiesSecureBits::NO_SETUID_FIXUP
+        | CapabilitiesSecureBits::NO_SETUID_FIXUP_LOCKED
+        | CapabilitiesSecureBits::KEEP_CAPS_LOCKED
+        | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE
+        | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE_LOCKED;
+    set_capabilities_secure_bits(bits).at(SetupStep::Privileges, 2)?;
+    let none = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+    };
+    set_capabilities(None, none).at(SetupStep::Privileges, 3)
+}

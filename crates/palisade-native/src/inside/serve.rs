@@ -1,0 +1,132 @@
+//! Init's life after the boundary stands: start the agent, reap, pass on requests, report.
+
+use std::os::fd::AsFd;
+
+use palisade_protocol::{InitEvent, InitRequest, SetupStep};
+use palisade_sys::process::{close_all_from, kill_everything_else};
+use palisade_sys::signalfd::SignalFd;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
+use rustix::process::{
+    Pid, Signal, WaitOptions, WaitStatus, chdir, kill_process, kill_process_group, wait,
+};
+use rustix::termios::tcsetpgrp;
+
+use super::agent::{self, NotStarted};
+use super::{At, Fault, hear, tell};
+use crate::child::ChildPlan;
+
+/// `SIGCHLD`, as the number that the descriptor wants.
+const CHILD_CHANGED: i32 = Signal::CHILD.as_raw();
+
+/// Returns when the session is over.
+pub(super) fn serve(plan: &mut ChildPlan) -> Result<(), Fault> {
+    let children = SignalFd::block(&[CHILD_CHANGED]).at(SetupStep::Spawn, 5)?;
+    let agent = match agent::start(plan) {
+        Ok(agent) => agent,
+        Err(NotStarted::Fault(fault)) => return Err(fault),
+        Err(NotStarted::Exec(errno)) => {
+            tell(plan, InitEvent::ExecFailed { errno: errno.raw_os_error() });
+            return Ok(());
+        }
+    };
+    tell(plan, InitEvent::Started);
+    let_go(plan, &children)?;
+    loop {
+        let mut sources = [
+            PollFd::new(&children, PollFlags::IN),
+            PollFd::new(&plan.control, PollFlags::IN),
+        ];
+        match poll(&mut sources, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno).at(SetupStep::Sync, 1),
+        }
+        let [children_changed, requested] = sources.map(|s| !s.revents().is_empty());
+        if children_changed {
+            let _ = children.next();
+            if let Some(end) = reap(plan, agent) {
+                finish();
+                tell(plan, end);
+                return Ok(());
+            }
+        }
+        if requested && !answer(plan, agent) {
+            return Ok(());
+        }
+    }
+}
+
+/// What only the agent needs: the standard streams, whose other ends wait for the last holder to close them, and the
+/// working directory, which init's presence would keep busy.
+fn let_go(plan: &ChildPlan, children: &SignalFd) -> Result<(), Fault> {
+    use std::os::fd::AsRawFd;
+    chdir(c"/").at(SetupStep::Directory, 1)?;
+    let control = plan.control.as_raw_fd();
+    let terminal = plan.terminal.as_ref().map_or(control, AsRawFd::as_raw_fd);
+    let mut kept = [control, terminal, children.as_fd().as_raw_fd()];
+    kept.sort_unstable();
+    close_all_from(0, &kept).at(SetupStep::Spawn, 6)
+}
+
+/// Takes note of every child that changed; the agent's end ends the session.
+fn reap(plan: &ChildPlan, agent: Pid) -> Option<InitEvent> {
+    loop {
+        match wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
+            Ok(Some((pid, status))) if pid == agent => match event(status) {
+                Some(stopped @ InitEvent::Stopped { .. }) => tell(plan, stopped),
+                Some(end) => return Some(end),
+                None => {}
+            },
+            Ok(Some(_)) | Err(Errno::INTR) => {}
+            Ok(None) | Err(_) => return None,
+        }
+    }
+}
+
+fn event(status: WaitStatus) -> Option<InitEvent> {
+    let stopped = status.stopping_signal().map(|signal| InitEvent::Stopped { signal });
+    let exited = status.exit_status().map(|code| InitEvent::Exited { code });
+    let killed = status.terminating_signal().map(|signal| InitEvent::Killed { signal });
+    stopped.or(exited).or(killed)
+}
+
+/// Ends whatever the agent left running, so that nothing is left when its end is told.
+fn finish() {
+    loop {
+        match kill_everything_else().and_then(|()| Ok(wait(WaitOptions::empty())?)) {
+            Ok(_) => {}
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::INTR) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// Does what the supervisor asks; `false` when it is gone or no longer makes sense.
+fn answer(plan: &ChildPlan, agent: Pid) -> bool {
+    match hear(plan, RecvFlags::DONTWAIT) {
+        Ok(Some(InitRequest::Signal { signal })) => pass_on(agent, signal),
+        Ok(Some(InitRequest::Resume { foreground })) => {
+            if let Some(terminal) = plan.terminal.as_ref().filter(|_| foreground) {
+                let _ = tcsetpgrp(terminal, agent);
+            }
+            let _ = kill_process_group(agent, Signal::CONT);
+        }
+        Err(Errno::AGAIN) => {}
+        Ok(None | Some(InitRequest::Proceed)) | Err(_) => return false,
+    }
+    true
+}
+
+/// What a terminal sends, it sends to the whole foreground group; everything else is meant for one process.
+fn pass_on(agent: Pid, signal: i32) {
+    let Some(signal) = Signal::from_named_raw(signal) else {
+        return;
+    };
+    let from_a_terminal = [Signal::INT, Signal::QUIT, Signal::TSTP, Signal::WINCH, Signal::HUP];
+    let _ = if from_a_terminal.contains(&signal) {
+        kill_process_group(agent, signal)
+    } else {
+        kill_process(agent, signal)
+    };
+}

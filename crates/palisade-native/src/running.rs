@@ -1,0 +1,168 @@
+//! A boundary that is being built or stands, seen from the supervisor.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use palisade_boundary::{AgentEvent, BoundarySpec, Request, Running, StartError};
+use palisade_protocol::{EgressEndpoint, InitEvent, InitRequest};
+use palisade_sys::clone::Child;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
+use rustix::process::{
+    Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid,
+};
+
+use crate::egress::{Message, receive};
+use crate::explain::{cannot, failed_step};
+use crate::limits::LimitsPlan;
+
+/// How long building may take. It takes milliseconds; a host path on a dead network file system takes for ever.
+const BUILD_DEADLINE: Duration = Duration::from_secs(10);
+
+/// See the module.
+pub(crate) struct NativeRunning {
+    pub(crate) spec: BoundarySpec,
+    pub(crate) control: OwnedFd,
+    pub(crate) init: Child,
+    pub(crate) limits: LimitsPlan,
+    /// Set once the init process has been waited for.
+    pub(crate) ended: bool,
+    /// Set once the agent's end was told.
+    pub(crate) told_the_end: bool,
+}
+
+impl Running for NativeRunning {
+    fn endpoint(&mut self) -> Result<EgressEndpoint, StartError> {
+        let waiting = || "build the boundary".to_owned();
+        match self.wait_for_message().map_err(|e| cannot(waiting(), e.to_string()))? {
+            Some(Message { event: InitEvent::Ready, sockets }) => {
+                Ok(EgressEndpoint::Sockets(sockets))
+            }
+            Some(Message { event: InitEvent::Failed { step, index, errno }, .. }) => {
+                self.kill();
+                Err(failed_step(&self.spec, step, index, errno))
+            }
+            Some(_) => Err(cannot(waiting(), "init spoke out of turn".into())),
+            None => Err(cannot(waiting(), self.how_init_ended())),
+        }
+    }
+
+    fn event_source(&self) -> BorrowedFd<'_> {
+        self.control.as_fd()
+    }
+
+    fn next_event(&mut self) -> io::Result<Option<AgentEvent>> {
+        let message = match receive(self.control.as_fd()) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            // The connection breaks when init is killed with something still unread.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => None,
+            other => other?,
+        };
+        let Some(Message { event, .. }) = message else {
+            return self.end_without_a_word().map(Some);
+        };
+        let event = match event {
+            InitEvent::Started => AgentEvent::Started,
+            InitEvent::Stopped { signal } => AgentEvent::Stopped(signal),
+            InitEvent::Exited { code } => AgentEvent::Exited(code),
+            InitEvent::Killed { signal } => AgentEvent::Killed(signal, self.limits.outcome()),
+            InitEvent::ExecFailed { errno } => AgentEvent::ExecFailed(errno),
+            InitEvent::Failed { step, index, errno } => {
+                return Err(io::Error::other(failed_step(&self.spec, step, index, errno)));
+            }
+            InitEvent::Ready => return Err(io::ErrorKind::InvalidData.into()),
+        };
+        self.told_the_end = matches!(
+            event,
+            AgentEvent::Exited(_) | AgentEvent::Killed(..) | AgentEvent::ExecFailed(_)
+        );
+        Ok(Some(event))
+    }
+
+    fn request(&mut self, request: Request) -> io::Result<()> {
+        let request = match request {
+            Request::Signal(signal) => InitRequest::Signal { signal },
+            Request::Resume { foreground } => InitRequest::Resume { foreground },
+        };
+        self.send(request)
+    }
+
+    fn kill(&mut self) {
+        if self.ended {
+            return;
+        }
+        // Both can only fail when it is gone already. The first process takes all others of its namespace with it, and is
+        // gone only after them (pid_namespaces(7)).
+        let _ = pidfd_send_signal(&self.init.pidfd, Signal::KILL);
+        let _ = self.wait_for_init();
+    }
+}
+
+impl Drop for NativeRunning {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl NativeRunning {
+    pub(crate) fn send(&self, request: InitRequest) -> io::Result<()> {
+        send(&self.control, &request.encode(), SendFlags::NOSIGNAL)?;
+        Ok(())
+    }
+
+    fn wait_for_message(&self) -> io::Result<Option<Message>> {
+        let deadline = Instant::now() + BUILD_DEADLINE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
+            let mut source = [PollFd::new(&self.control, PollFlags::IN)];
+            match poll(&mut source, Some(&timeout)) {
+                Ok(0) => {
+                    let words = format!("it did not stand after {} s", BUILD_DEADLINE.as_secs());
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, words));
+                }
+                Ok(_) => return receive(self.control.as_fd()),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    fn wait_for_init(&mut self) -> Option<WaitIdStatus> {
+        if self.ended {
+            return None;
+        }
+        loop {
+            match waitid(WaitId::PidFd(self.init.pidfd.as_fd()), WaitIdOptions::EXITED) {
+                Err(Errno::INTR) => {}
+                other => {
+                    self.ended = true;
+                    return other.ok().flatten();
+                }
+            }
+        }
+    }
+
+    fn how_init_ended(&mut self) -> String {
+        let status = self.wait_for_init();
+        match status.and_then(|s| s.terminating_signal()) {
+            Some(signal) => format!("init was killed from outside (signal {signal})"),
+            None => "init ended without a word".into(),
+        }
+    }
+
+    /// Init went without telling: whoever killed it killed the agent with it.
+    fn end_without_a_word(&mut self) -> io::Result<AgentEvent> {
+        if self.told_the_end {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let status = self.wait_for_init();
+        self.told_the_end = true;
+        match status.and_then(|s| s.terminating_signal()) {
+            Some(signal) => Ok(AgentEvent::Killed(signal, self.limits.outcome())),
+            None => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}

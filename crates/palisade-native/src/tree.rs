@@ -1,0 +1,96 @@
+//! The file tree as the steps the child takes.
+
+mod compile;
+mod fixed;
+mod host;
+mod layers;
+
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+
+pub(crate) use compile::compile;
+pub(crate) use host::{Opener, open_tree as open_host_tree};
+
+/// Where made-up files that are shown elsewhere lie while the tree is built, below the new root.
+pub(crate) const HIDDEN: &str = ".palisade";
+
+/// The whole tree.
+#[derive(Debug)]
+pub(crate) struct TreePlan {
+    /// Size of the file system in memory, as its mount option takes it.
+    pub(crate) memory: CString,
+    pub(crate) steps: Vec<Step>,
+    /// What to remove from [`HIDDEN`] once it is shown where it belongs.
+    pub(crate) hidden: Vec<CString>,
+    /// Where the agent may write.
+    pub(crate) writable: Vec<Writable>,
+}
+
+/// One thing to do.
+#[derive(Debug)]
+pub(crate) struct Step {
+    /// The entry of the spec's tree it comes from, for error messages.
+    pub(crate) entry: u32,
+    pub(crate) action: Action,
+}
+
+/// Paths without a leading slash are below the new root.
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// A directory on the new root. One that is there already gets these permission bits.
+    Directory { path: CString, mode: u32 },
+    /// An empty file on the new root, to mount on.
+    Placeholder { path: CString },
+    /// A file on the new root.
+    Write { path: CString, content: Vec<u8> },
+    /// A symbolic link on the new root.
+    Link { path: CString, target: CString },
+    /// Shows something at a place.
+    Attach { source: Source, target: Target },
+    /// Like `Attach` from inside, read-only, where both are there: not every kernel has every file of `/proc`.
+    Cover { source: CString, target: CString },
+    /// A fresh `/proc`.
+    Proc { target: CString },
+    /// A fresh set of pseudo terminals.
+    Terminals { target: CString },
+}
+
+/// What is shown.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// A host path with all below it, opened inside with the caller's rights.
+    Host { path: CString, read_only: bool },
+    /// A host device file.
+    Device { path: CString },
+    /// A host tree, opened and prepared by the supervisor.
+    Tree(OwnedFd),
+    /// A path below the new root.
+    Inside { path: CString, read_only: bool },
+}
+
+/// Where it is shown.
+#[derive(Debug)]
+pub(crate) enum Target {
+    /// A place on the new root's own file system: no link can lead away from it.
+    Own(CString),
+    /// A place within something that is shown: links are taken as inside, and it must exist.
+    Shown(CString),
+}
+
+/// A place the agent may write to.
+#[derive(Debug)]
+pub(crate) struct Writable {
+    /// Absolute, inside.
+    pub(crate) path: CString,
+    pub(crate) directory: bool,
+}
+
+impl TreePlan {
+    /// The descriptors the steps refer to.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = &OwnedFd> {
+        self.steps.iter().filter_map(|step| match &step.action {
+            Action::Attach { source: Source::Tree(fd), .. } => Some(fd),
+            _ => None,
+        })
+    }
+}

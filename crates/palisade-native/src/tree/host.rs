@@ -1,0 +1,150 @@
+//! Host paths that are to be shown inside.
+
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use palisade_boundary::{Identity, StartError};
+use palisade_protocol::{Ownership, TreeAccess};
+use palisade_sys::idmap::{IdPair, user_namespace};
+use palisade_sys::mount::{Attributes, set_attributes};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::mount::OpenTreeFlags;
+
+use super::Source;
+use crate::explain::{cannot, os};
+
+/// Who opens host paths.
+pub(crate) enum Opener {
+    /// The child, whose rights outside are those of the caller.
+    Child,
+    /// The supervisor, because the agent is another user outside than the caller.
+    Supervisor(Mapper),
+}
+
+/// Makes id-mapped trees, one user namespace for each owner met.
+pub(crate) struct Mapper {
+    identity: Identity,
+    made: Vec<((u32, u32), OwnedFd)>,
+}
+
+impl Opener {
+    /// For an agent with this identity; `own` says whether that is the caller's own.
+    pub(crate) fn new(identity: &Identity, own: bool) -> Self {
+        if own {
+            return Self::Child;
+        }
+        Self::Supervisor(Mapper {
+            identity: identity.clone(),
+            made: Vec::new(),
+        })
+    }
+
+    /// A host path to be shown, and whether it is a directory.
+    pub(super) fn open(
+        &mut self,
+        path: &Path,
+        access: TreeAccess,
+        ownership: Ownership,
+    ) -> Result<(Source, bool), StartError> {
+        let what = || format!("show {} inside", path.display());
+        let metadata = fs::symlink_metadata(path).map_err(|e| cannot(what(), os(&e)))?;
+        let read_only = access == TreeAccess::Read;
+        let source = match self {
+            Self::Child => Source::Host {
+                path: CString::new(path.as_os_str().as_bytes())
+                    .map_err(|_| cannot(what(), "the path holds a zero byte".into()))?,
+                read_only,
+            },
+            Self::Supervisor(mapper) => {
+                let owner = (ownership == Ownership::Agent)
+                    .then(|| (metadata.uid(), metadata.gid()));
+                Source::Tree(mapper.open(path, read_only, owner)?)
+            }
+        };
+        Ok((source, metadata.is_dir()))
+    }
+}
+
+impl Mapper {
+    fn open(
+        &mut self,
+        path: &Path,
+        read_only: bool,
+        owner: Option<(u32, u32)>,
+    ) -> Result<OwnedFd, StartError> {
+        let failed = |e: &io::Error| cannot(format!("show {} inside", path.display()), os(e));
+        let tree = open_tree(path).map_err(|e| failed(&e.into()))?;
+        let mut attributes = Attributes {
+            read_only,
+            no_set_uid: true,
+            no_devices: true,
+            private: true,
+            owners: None,
+        };
+        let agent = (self.identity.host_uid, self.identity.host_gid);
+        let Some(owner) = owner.filter(|owner| *owner != agent) else {
+            set_attributes(tree.as_fd(), attributes, true).map_err(|e| failed(&e))?;
+            return Ok(tree);
+        };
+        let owners = self.namespace(owner)?;
+        attributes.owners = Some(owners.as_fd());
+        set_attributes(tree.as_fd(), attributes, true).map_err(|e| refused_mapping(path, &e))?;
+        Ok(tree)
+    }
+
+    fn namespace(&mut self, owner: (u32, u32)) -> Result<&OwnedFd, StartError> {
+        let known = self.made.iter().position(|(made, _)| *made == owner);
+        let index = match known {
+            Some(index) => index,
+            None => {
+                let pair = |inside, outside| IdPair { inside, outside };
+                let namespace = user_namespace(
+                    pair(owner.0, self.identity.host_uid),
+                    pair(owner.1, self.identity.host_gid),
+                )
+                .map_err(|e| cannot("map the owner of files to the agent".into(), os(&e)))?;
+                self.made.push((owner, namespace));
+                self.made.len() - 1
+            }
+        };
+        self.made
+            .get(index)
+            .map(|(_, namespace)| namespace)
+            .ok_or_else(|| cannot("map the owner of files".into(), "lost the mapping".into()))
+    }
+}
+
+/// A copy of the tree of mounts at a path that has no symbolic link in it. For use after `clone` as well, with the path
+/// as a C string.
+pub(crate) fn open_tree(path: impl rustix::path::Arg) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    // The caller resolved the links when it decided; one that turned up since could lead elsewhere.
+    let resolve = ResolveFlags::NO_SYMLINKS;
+    let place = rustix::fs::openat2(CWD, path, flags, Mode::empty(), resolve)?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    rustix::mount::open_tree(place, c"", flags)
+}
+
+fn refused_mapping(path: &Path, error: &io::Error) -> StartError {
+    let what = format!("give the agent the files of {}", path.display());
+    match Errno::from_io_error(error) {
+        Some(Errno::INVAL | Errno::PERM) => StartError {
+            what,
+            cause: "its file system, or one mounted below it, does not let owners be mapped (id-mapped mounts)".into(),
+            fix: Some(
+                "run palisade as the user who owns these files, or keep them on ext4, xfs, btrfs or tmpfs (Linux 6.3)"
+                    .into(),
+            ),
+        },
+        _ => cannot(what, os(error)),
+    }
+}

@@ -1,0 +1,213 @@
+//! The environment inside, built from nothing.
+//!
+//! No secret can get here: what is passed on was named in the policy or on the command line, and the rest is made up.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+/// The loopback port inside for clients that know the proxy. 3128 is the port proxies are known by.
+pub const PROXY_PORT: u16 = 3128;
+
+/// Host names that never go through the gate. Each client has its own dialect of this list; plain names and
+/// addresses, comma between, no spaces, are understood by all.
+const NO_PROXY: &str = "localhost,127.0.0.1,::1";
+
+/// Search path where nothing of the host's own is visible inside.
+const DEFAULT_PATH: [&str; 6] =
+    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/// Proxy variables that take a URL, in both spellings where clients differ: wget and gRPC read lower case only, Java
+/// build tools and .NET prefer upper case.
+const PROXY_URL_VARIABLES: [&str; 14] = [
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+    "WS_PROXY",
+    "ws_proxy",
+    "WSS_PROXY",
+    "wss_proxy",
+    "grpc_proxy",
+    "npm_config_proxy",
+    "npm_config_https_proxy",
+    "GLOBAL_AGENT_HTTP_PROXY",
+];
+
+/// Variables that name the file which replaces a client's own roots.
+const BUNDLE_VARIABLES: [&str; 17] = [
+    "SSL_CERT_FILE",
+    "CURL_CA_BUNDLE",
+    "REQUESTS_CA_BUNDLE",
+    "PIP_CERT",
+    "GIT_SSL_CAINFO",
+    "AWS_CA_BUNDLE",
+    "CARGO_HTTP_CAINFO",
+    "npm_config_cafile",
+    "YARN_HTTPS_CA_FILE_PATH",
+    "HTTPLIB2_CA_CERTS",
+    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+    "WEBSOCKET_CLIENT_CA_BUNDLE",
+    "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
+    "PERL_LWP_SSL_CA_FILE",
+    "NIX_SSL_CERT_FILE",
+    "BUNDLE_SSL_CA_CERT",
+    "DENO_CERT",
+];
+
+/// What the environment is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct InnerEnvironment<'a> {
+    /// The host's environment; only names the policy passes are taken from it.
+    pub host: &'a [(OsString, OsString)],
+    /// Names to take over.
+    pub pass: &'a [String],
+    /// Values to set.
+    pub set: &'a [(String, String)],
+    /// The agent's home directory.
+    pub home: &'a Path,
+    /// The agent's user name.
+    pub user: &'a str,
+    /// The working directory.
+    pub directory: &'a Path,
+    /// The session's name.
+    pub session: &'a str,
+    /// Where the combined and the additional trust bundles are, if the operator gave more roots.
+    pub bundles: Option<(&'a Path, &'a Path)>,
+}
+
+impl InnerEnvironment<'_> {
+    /// The whole environment. `visible` says whether a folder of the host's search path is shown inside.
+    pub fn build(&self, visible: impl Fn(&Path) -> bool) -> Vec<(OsString, OsString)> {
+        let mut env: BTreeMap<OsString, OsString> = BTreeMap::new();
+        self.put_basics(&mut env, visible);
+        self.put_proxy(&mut env);
+        self.put_trust(&mut env);
+        for name in self.pass {
+            if let Some(value) = self.from_host(name) {
+                env.insert(name.into(), value.to_owned());
+            }
+        }
+        env.extend(self.set.iter().map(|(name, value)| (name.into(), value.into())));
+        env.into_iter().collect()
+    }
+
+    fn from_host(&self, name: &str) -> Option<&OsStr> {
+        self.host.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_os_str())
+    }
+
+    fn put_basics(&self, env: &mut BTreeMap<OsString, OsString>, visible: impl Fn(&Path) -> bool) {
+        let mut put = |name: &str, value: &OsStr| env.insert(name.into(), value.to_owned());
+        put("HOME", self.home.as_os_str());
+        put("USER", OsStr::new(self.user));
+        put("LOGNAME", OsStr::new(self.user));
+        put("PWD", self.directory.as_os_str());
+        put("TMPDIR", OsStr::new("/tmp"));
+        put("PALISADE_SESSION", OsStr::new(self.session));
+        let shell = self.from_host("SHELL").filter(|shell| visible(Path::new(shell)));
+        put("SHELL", shell.unwrap_or(OsStr::new("/bin/sh")));
+        put("PATH", &self.search_path(visible));
+    }
+
+    /// The host's search path as far as it is shown inside, so that the inside finds the same programs in the same
+    /// order, then the usual folders.
+    fn search_path(&self, visible: impl Fn(&Path) -> bool) -> OsString {
+        let host = self.from_host("PATH").unwrap_or_default();
+        let own = std::env::split_paths(host).filter(|folder| folder.is_absolute() && visible(folder));
+        let mut folders: Vec<PathBuf> = Vec::new();
+        for folder in own.chain(DEFAULT_PATH.iter().map(PathBuf::from)) {
+            if !folders.contains(&folder) {
+                folders.push(folder);
+            }
+        }
+        // Joining fails only for a folder with a colon in its name, which splitting cannot yield.
+        std::env::join_paths(folders).unwrap_or_else(|_| DEFAULT_PATH.join(":").into())
+    }
+
+    fn put_proxy(&self, env: &mut BTreeMap<OsString, OsString>) {
+        let url = format!("http://127.0.0.1:{PROXY_PORT}");
+        for name in PROXY_URL_VARIABLES {
+            env.insert(name.into(), OsString::from(&url));
+        }
+        let port = PROXY_PORT.to_string();
+        let fixed = [
+            ("NO_PROXY", NO_PROXY),
+            ("no_proxy", NO_PROXY),
+            ("npm_config_noproxy", NO_PROXY),
+            ("NODE_USE_ENV_PROXY", "1"),
+            ("CLOUDSDK_PROXY_TYPE", "http"),
+            ("CLOUDSDK_PROXY_ADDRESS", "127.0.0.1"),
+            ("CLOUDSDK_PROXY_PORT", &port),
+        ];
+        env.extend(fixed.map(|(name, value)| (name.into(), value.into())));
+    }
+
+    fn put_trust(&self, env: &mut BTreeMap<OsString, OsString>) {
+        let Some((combined, additional)) = self.bundles else { return };
+        for name in BUNDLE_VARIABLES {
+            env.insert(name.into(), combined.into());
+        }
+        env.insert("NODE_EXTRA_CA_CERTS".into(), additional.into());
+        let fixed = [
+            ("NODE_USE_SYSTEM_CA", "1"),
+            ("DENO_TLS_CA_STORE", "system"),
+            ("UV_NATIVE_TLS", "1"),
+            ("UV_SYSTEM_CERTS", "1"),
+        ];
+        env.extend(fixed.map(|(name, value)| (name.into(), value.into())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn build(host: &[(&str, &str)], pass: &[&str], set: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let host: Vec<_> = host.iter().map(|(n, v)| (OsString::from(n), OsString::from(v))).collect();
+        let pass: Vec<_> = pass.iter().map(|n| (*n).to_owned()).collect();
+        let set: Vec<_> = set.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let inner = InnerEnvironment {
+            host: &host,
+            pass: &pass,
+            set: &set,
+            home: Path::new("/home/u"),
+            user: "u",
+            directory: Path::new("/w"),
+            session: "s",
+            bundles: None,
+        };
+        let env = inner.build(|folder| folder.starts_with("/usr") || folder.starts_with("/bin"));
+        env.into_iter().map(|(n, v)| (n.into_string().unwrap(), v.into_string().unwrap())).collect()
+    }
+
+    #[test]
+    fn nothing_is_inherited_that_was_not_named() {
+        let env = build(&[("AWS_SECRET_ACCESS_KEY", "x"), ("TERM", "xterm"), ("LD_PRELOAD", "y")], &["TERM"], &[]);
+        assert_eq!(env["TERM"], "xterm");
+        assert!(!env.contains_key("AWS_SECRET_ACCESS_KEY") && !env.contains_key("LD_PRELOAD"));
+        assert_eq!((env["HOME"].as_str(), env["TMPDIR"].as_str()), ("/home/u", "/tmp"));
+    }
+
+    #[test]
+    fn d37_proxy_variables_name_the_gate_and_only_loopback_is_exempt() {
+        let env = build(&[("HTTP_PROXY", "http://corp:1"), ("NO_PROXY", "*")], &[], &[]);
+        for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+            assert_eq!(env[name], "http://127.0.0.1:3128");
+        }
+        assert_eq!(env["NO_PROXY"], "localhost,127.0.0.1,::1");
+    }
+
+    #[test]
+    fn the_search_path_keeps_the_hosts_order_and_drops_what_is_hidden() {
+        let env = build(&[("PATH", "/usr/games:/home/u/secret/bin:relative:/usr/bin"), ("SHELL", "/home/u/sh")], &[], &[]);
+        assert_eq!(env["PATH"], "/usr/games:/usr/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin:/bin");
+        assert_eq!(env["SHELL"], "/bin/sh");
+    }
+
+    #[test]
+    fn set_values_win() {
+        assert_eq!(build(&[("CI", "0")], &["CI"], &[("CI", "1"), ("TMPDIR", "/w/tmp")])["CI"], "1");
+    }
+}

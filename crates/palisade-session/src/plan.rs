@@ -1,0 +1,172 @@
+//! The plan: everything a session will do, as data, before it is done.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use palisade_audit::Digest;
+use palisade_boundary::{BoundarySpec, Command, Identity};
+use palisade_config::{Effective, explain};
+use palisade_gate::{UpstreamProxy, UpstreamProxyError};
+use palisade_policy::NetworkPolicy;
+use palisade_protocol::{EgressWanted, TreeEntry};
+use palisade_workspace::{AgentAccount, EXTRA_ROOTS, TRUST_BUNDLE, TreeError, is_shown};
+
+use crate::SessionId;
+use crate::environment::{InnerEnvironment, PROXY_PORT};
+
+/// Ports that are caught where the kernel cannot catch every port: the web, ssh, git's own protocol, DNS over TCP.
+const ALWAYS_CAUGHT: [u16; 5] = [80, 443, 22, 9418, 53];
+
+/// The agent's host name, the same in every session, so that nothing of the host's own shows.
+const HOSTNAME: &str = "palisade";
+
+/// Who the agent is, inside and outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The name inside.
+    pub name: String,
+    /// The user id inside.
+    pub uid: u32,
+    /// The group id inside.
+    pub gid: u32,
+    /// The user id outside.
+    pub host_uid: u32,
+    /// The group id outside.
+    pub host_gid: u32,
+}
+
+/// What a plan is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The policy in force.
+    pub policy: &'a Effective,
+    /// The agent's program and arguments. Never empty.
+    pub argv: &'a [OsString],
+    /// The host's environment; only what the policy passes is taken from it.
+    pub environment: &'a [(OsString, OsString)],
+    /// The person's home, which has the same path inside.
+    pub home: &'a Path,
+    /// Where palisade was started. The agent starts there if it is shown inside, else in the workspace.
+    pub current_dir: &'a Path,
+    /// Who the agent is.
+    pub user: &'a User,
+}
+
+/// Everything a session will do.
+#[derive(Debug)]
+pub struct Plan {
+    /// Its name.
+    pub id: SessionId,
+    /// The agent's program, for people.
+    pub program: String,
+    /// The workspace.
+    pub workspace: PathBuf,
+    /// What the boundary is asked for.
+    pub spec: BoundarySpec,
+    /// What the gate permits.
+    pub network: Arc<NetworkPolicy>,
+    /// The proxy above the gate.
+    pub upstream_proxy: Option<UpstreamProxy>,
+    /// SHA-256 of the policy in plain words.
+    pub policy_digest: String,
+}
+
+/// Why no plan could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The file tree.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// The proxy above the gate.
+    #[error("use the upstream proxy: {0}")]
+    Proxy(#[from] UpstreamProxyError),
+}
+
+impl Plan {
+    /// Plans a session of this name.
+    ///
+    /// # Errors
+    /// The host's system cannot be read.
+    pub fn new(id: SessionId, request: &Request<'_>) -> Result<Self, PlanError> {
+        let Request { policy, argv, user, .. } = request;
+        let account = account(request);
+        let tree = policy.tree(Path::new("/"), &account)?;
+        let workspace = policy.workspace.value.clone();
+        let directory = if is_shown(&tree, request.current_dir) { request.current_dir } else { &workspace };
+        let environment = environment(request, &account, &tree, directory, &id);
+        let proxy = policy.upstream_proxy.as_ref();
+        Ok(Self {
+            program: argv[0].to_string_lossy().into_owned(),
+            upstream_proxy: proxy.map(|proxy| upstream_proxy(&proxy.value)).transpose()?,
+            policy_digest: Digest::of(explain(policy).to_string().as_bytes()).to_string(),
+            network: Arc::new(policy.network.clone()),
+            spec: BoundarySpec {
+                command: Command { argv: argv.to_vec(), environment, directory: directory.to_path_buf() },
+                identity: Identity {
+                    uid: user.uid,
+                    gid: user.gid,
+                    host_uid: user.host_uid,
+                    host_gid: user.host_gid,
+                },
+                hostname: account.hostname().to_owned(),
+                tree,
+                limits: policy.limits(),
+                egress: EgressWanted { proxy_port: PROXY_PORT, fallback_ports: caught_ports(&policy.network) },
+                foreground: false,
+            },
+            workspace,
+            id,
+        })
+    }
+}
+
+fn account(request: &Request<'_>) -> AgentAccount {
+    let user = request.user;
+    let account = AgentAccount::new(&user.name, user.uid, user.gid, request.home, HOSTNAME);
+    match request.environment.iter().find(|(name, _)| name == "SHELL") {
+        Some((_, shell)) if Path::new(shell).starts_with("/usr") || Path::new(shell).starts_with("/bin") => {
+            account.with_shell(Path::new(shell))
+        }
+        _ => account,
+    }
+}
+
+fn environment(
+    request: &Request<'_>,
+    account: &AgentAccount,
+    tree: &[TreeEntry],
+    directory: &Path,
+    id: &SessionId,
+) -> Vec<(OsString, OsString)> {
+    let own = &request.policy.environment;
+    let pass: Vec<String> = own.pass.keys().cloned().collect();
+    let set: Vec<_> = own.set.iter().map(|(name, value)| (name.clone(), value.value.clone())).collect();
+    let more_roots = !request.policy.extra_ca.is_empty();
+    InnerEnvironment {
+        host: request.environment,
+        pass: &pass,
+        set: &set,
+        home: account.home(),
+        user: account.name(),
+        directory,
+        session: id.as_str(),
+        bundles: more_roots.then_some((Path::new(TRUST_BUNDLE), Path::new(EXTRA_ROOTS))),
+    }
+    .build(|folder| is_shown(tree, folder))
+}
+
+fn upstream_proxy(proxy: &palisade_config::UpstreamProxy) -> Result<UpstreamProxy, UpstreamProxyError> {
+    let login = proxy.login.as_ref().map(|login| (login.expose_user(), login.expose_password()));
+    UpstreamProxy::new(proxy.authority.clone(), login)
+}
+
+/// The ports to catch one by one where the kernel lacks the means to catch all.
+fn caught_ports(network: &NetworkPolicy) -> Vec<u16> {
+    let named = network.allow_rules(palisade_policy::Layer::Operator).iter();
+    let named = named.filter_map(|rule| rule.ports.as_slice()).flatten().copied();
+    let mut ports: Vec<u16> = ALWAYS_CAUGHT.into_iter().chain(named).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    ports
+}

@@ -1,0 +1,167 @@
+//! Runs a planned session to its end.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use palisade_audit::{Event, EventKind, LineSink, Sink, SinkError};
+use palisade_boundary::{Backend, StartError};
+use palisade_gate::{GateConfig, Summary};
+use palisade_sys::signalfd::SignalFd;
+
+use crate::gate_thread::GateThread;
+use crate::plan::Plan;
+use crate::state::{Ending as RecordedEnding, SessionRecord, StateDir, StateError};
+use crate::supervise::{Ending, HANDLED, Supervisor};
+use crate::terminal::Terminal;
+
+/// What became of a session.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// How the agent ended.
+    pub outcome: Outcome,
+    /// What the gate did.
+    pub gate: Summary,
+}
+
+/// How the agent ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// With this status.
+    Exited(i32),
+    /// By this signal; the text says which limit did it, where one did.
+    Killed(i32, Option<String>),
+    /// The program could not be started: the kernel's error number.
+    NotStarted(i32),
+}
+
+impl Outcome {
+    /// The status to pass on: the agent's own, 128+N for signal N, 127 if the program was not found, 126 if it could
+    /// not be executed.
+    pub fn status(&self) -> i32 {
+        match self {
+            Self::Exited(code) => *code,
+            Self::Killed(signal, _) => 128 + signal,
+            Self::NotStarted(errno) if *errno == rustix::io::Errno::NOENT.raw_os_error() => 127,
+            Self::NotStarted(_) => 126,
+        }
+    }
+}
+
+/// Why a session could not be run, or had to be ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The state folder.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The audit log.
+    #[error(transparent)]
+    Audit(#[from] SinkError),
+    /// The boundary.
+    #[error("{0}")]
+    Start(StartError),
+    /// The gate stopped before the agent did.
+    #[error("the gate ended before the agent, so the session was ended: {0}")]
+    Gate(String),
+    /// Something on palisade's own side.
+    #[error("{0}: {1}")]
+    Own(&'static str, io::Error),
+}
+
+impl RunError {
+    /// What to do about it, where that is known.
+    pub fn fix(&self) -> Option<&str> {
+        match self {
+            Self::Start(error) => error.fix.as_deref(),
+            Self::State(_) | Self::Audit(_) => Some("palisade keeps its logs in $XDG_STATE_HOME/palisade or ~/.local/state/palisade"),
+            Self::Gate(_) | Self::Own(..) => None,
+        }
+    }
+}
+
+/// Runs the session. Must be called while the process has one thread, because the boundary forks from it.
+///
+/// # Errors
+/// Whatever kept the agent from running, or ended its session before it did.
+pub fn run(mut plan: Plan, backend: &dyn Backend, state: &StateDir) -> Result<Report, RunError> {
+    let own = |what: &'static str| move |error: io::Error| RunError::Own(what, error);
+    let signals = SignalFd::block(&HANDLED.map(|signal| signal.as_raw())).map_err(own("take over signals"))?;
+    let mut terminal = Terminal::open();
+    plan.spec.foreground = terminal.lend_at_once();
+    let log = Log::open(&plan, backend.name(), state)?;
+    let mut running = backend.start(&plan.spec).map_err(RunError::Start)?;
+    let endpoint = running.endpoint().map_err(RunError::Start)?;
+    let gate = GateThread::start(gate_config(&mut plan, &log), endpoint).map_err(own("start the gate"))?;
+    let ending = Supervisor {
+        running: &mut *running,
+        terminal: &mut terminal,
+        signals: &signals,
+        gate_ended: gate.ended(),
+        sample: plan.spec.limits.memory.is_some(),
+    }
+    .run();
+    drop(terminal);
+    // Whatever happened above, nothing inside may outlive this point, and the gate's last events come after it.
+    running.kill();
+    let summary = gate.finish().map_err(|error| RunError::Gate(error.to_string()))?;
+    let outcome = match ending.map_err(own("watch the session"))? {
+        Ending::Exited(code) => Outcome::Exited(code),
+        Ending::Killed(signal, limit) => Outcome::Killed(signal, limit),
+        Ending::NotStarted(errno) => Outcome::NotStarted(errno),
+        Ending::GateLost => return Err(RunError::Gate("its thread returned".into())),
+    };
+    log.close(&plan, state, &outcome, &summary)?;
+    Ok(Report { outcome, gate: summary })
+}
+
+fn gate_config(plan: &mut Plan, log: &Log) -> GateConfig {
+    let mut config = GateConfig::new(Arc::clone(&plan.network), log.sink.clone());
+    config.upstream_proxy = plan.upstream_proxy.take();
+    config
+}
+
+/// The session's log and record.
+struct Log {
+    sink: Arc<LineSink>,
+    record: SessionRecord,
+    /// Holds the lock that says the session runs. The sink writes through a second descriptor of the same file.
+    _lock: File,
+}
+
+impl Log {
+    fn open(plan: &Plan, boundary: &str, state: &StateDir) -> Result<Self, RunError> {
+        let record = SessionRecord {
+            id: plan.id.as_str().to_owned(),
+            started: unix_seconds(),
+            command: plan.program.clone(),
+            workspace: plan.workspace.clone(),
+            boundary: boundary.to_owned(),
+            ended: None,
+        };
+        let lock = state.create(&plan.id, &record)?;
+        let writer = lock.try_clone().map_err(|error| RunError::Own("open the audit log", error))?;
+        let sink = Arc::new(LineSink::new(plan.id.as_str(), Box::new(writer)));
+        let start = EventKind::Start {
+            command: plan.program.clone(),
+            boundary: boundary.to_owned(),
+            policy: plan.policy_digest.clone(),
+        };
+        sink.record(&Event::at(SystemTime::now(), start))?;
+        Ok(Self { sink, record, _lock: lock })
+    }
+
+    fn close(mut self, plan: &Plan, state: &StateDir, outcome: &Outcome, summary: &Summary) -> Result<(), RunError> {
+        let (status, allowed, denied) = (outcome.status(), summary.allowed, summary.denied);
+        self.sink.record(&Event::at(SystemTime::now(), EventKind::End { status, denied, allowed }))?;
+        self.sink.flush()?;
+        let (lines, head) = self.sink.head();
+        let head = head.to_string();
+        self.record.ended = Some(RecordedEnding { time: unix_seconds(), status, allowed, denied, lines, head });
+        Ok(state.write_record(&plan.id, &self.record)?)
+    }
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,144 @@
+//! What a session leaves behind on purpose: its record and its audit log.
+//!
+//! ```text
+//!   <state>/sessions/20261123-031502-k3f9c/session.json   what ran, and how it ended
+//!                                          audit.jsonl    the audit log, locked while the session runs
+//! ```
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use crate::SessionId;
+
+/// The folder that holds all sessions of one user.
+#[derive(Clone, Debug)]
+pub struct StateDir(PathBuf);
+
+/// What is kept about a session, beside its log.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SessionRecord {
+    /// Its name.
+    pub id: String,
+    /// Seconds since 1970 at its start.
+    pub started: u64,
+    /// The agent's program. Arguments are left out, since they may hold secrets.
+    pub command: String,
+    /// The workspace.
+    pub workspace: PathBuf,
+    /// The backend.
+    pub boundary: String,
+    /// Once it ended: how.
+    pub ended: Option<Ending>,
+}
+
+/// How a session ended. The head is the log's anchor: a log that was cut short or rewritten from the start does not
+/// fit it any more.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Ending {
+    /// Seconds since 1970.
+    pub time: u64,
+    /// The exit status palisade passed on.
+    pub status: i32,
+    /// Requests permitted.
+    pub allowed: u64,
+    /// Requests refused.
+    pub denied: u64,
+    /// Lines in the log.
+    pub lines: u64,
+    /// Hash of the log's last line.
+    pub head: String,
+}
+
+/// Why the state folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation} {path}: {error}")]
+pub struct StateError {
+    operation: &'static str,
+    path: PathBuf,
+    error: io::Error,
+}
+
+impl StateDir {
+    /// The state folder at this path, such as `~/.local/state/palisade`.
+    pub fn new(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The folder of one session.
+    pub fn session(&self, id: &SessionId) -> PathBuf {
+        self.0.join("sessions").join(id.as_str())
+    }
+
+    /// The audit log of one session.
+    pub fn log(&self, id: &SessionId) -> PathBuf {
+        self.session(id).join("audit.jsonl")
+    }
+
+    /// All sessions, the newest last. Folders that hold no readable record are passed over.
+    ///
+    /// # Errors
+    /// The folder exists and cannot be read.
+    pub fn sessions(&self) -> Result<Vec<SessionRecord>, StateError> {
+        let path = self.0.join("sessions");
+        let entries = match fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(StateError { operation: "read", path, error }),
+        };
+        let ids = entries.filter_map(|entry| SessionId::parse(entry.ok()?.file_name().to_str()?));
+        let mut records: Vec<_> = ids.filter_map(|id| self.record(&id).ok()).collect();
+        records.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(records)
+    }
+
+    /// The record of one session.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    pub fn record(&self, id: &SessionId) -> Result<SessionRecord, StateError> {
+        let path = self.session(id).join("session.json");
+        let read = fs::read(&path).and_then(|text| serde_json::from_slice(&text).map_err(io::Error::other));
+        read.map_err(|error| StateError { operation: "read", path, error })
+    }
+
+    /// Whether the session runs now: its log is locked for as long as it does.
+    pub fn running(&self, id: &SessionId) -> bool {
+        let Ok(file) = File::open(self.log(id)) else { return false };
+        flock(&file, FlockOperation::NonBlockingLockShared).is_err()
+    }
+
+    /// Makes the folder of a new session, writes its record and opens its log.
+    pub(crate) fn create(&self, id: &SessionId, record: &SessionRecord) -> Result<File, StateError> {
+        let folder = self.session(id);
+        let private = |path: &Path| DirBuilder::new().recursive(true).mode(0o700).create(path);
+        private(&folder).map_err(|error| StateError { operation: "create", path: folder.clone(), error })?;
+        let path = self.log(id);
+        let open = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path);
+        let log = open.map_err(|error| StateError { operation: "create", path: path.clone(), error })?;
+        flock(&log, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|error| StateError { operation: "lock", path, error: error.into() })?;
+        self.write_record(id, record)?;
+        Ok(log)
+    }
+
+    /// Replaces a session's record. A crash leaves the old one or the new one.
+    pub(crate) fn write_record(&self, id: &SessionId, record: &SessionRecord) -> Result<(), StateError> {
+        let path = self.session(id).join("session.json");
+        let fail = |error| StateError { operation: "write", path: path.clone(), error };
+        let text = serde_json::to_vec(record).map_err(|error| fail(error.into()))?;
+        let temporary = path.with_extension("json.new");
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary).map_err(fail)?;
+        file.write_all(&text).map_err(fail)?;
+        fs::rename(&temporary, &path).map_err(fail)
+    }
+}

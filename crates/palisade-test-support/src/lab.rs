@@ -1,0 +1,343 @@
+//! A hermetic place for one test: its own home, workspace, policy, and nothing of the caller's environment.
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::authority::Authority;
+use crate::identity::Identity;
+use crate::process::Invocation;
+use crate::require::PATH;
+
+/// What the planted secret files hold. No output of an agent may contain it.
+pub(crate) const SECRET: &str = "planted-secret-5d1f";
+
+/// One test's place, gone when dropped.
+#[derive(Debug)]
+pub struct Lab {
+    who: Identity,
+    root: TempDir,
+    binary: PathBuf,
+}
+
+impl Lab {
+    /// A place for `who`, with a copy of the binary that any user can run.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    pub fn new(who: Identity, binary: &str) -> Self {
+        let root = tempfile::Builder::new()
+            .prefix("palisade-test-")
+            .tempdir()
+            .expect("make the test's directory");
+        set_mode(root.path(), 0o755);
+        let lab = Self {
+            who,
+            binary: shared_copy(Path::new(binary)),
+            root,
+        };
+        for (name, content) in [
+            (".ssh/id_ed25519", SECRET),
+            (".aws/credentials", SECRET),
+            (".gitconfig", "[user]\nname = T\nemail = t@example.test\n"),
+            ("project/README.md", "# a project\n"),
+        ] {
+            let path = lab.home().join(name);
+            fs::create_dir_all(path.parent().expect("it has a parent")).expect("make a directory");
+            fs::write(&path, content).expect("plant a file");
+        }
+        set_mode(&lab.home(), 0o700);
+        who.own(root_of(&lab));
+        lab
+    }
+
+    /// Who runs palisade here.
+    pub fn who(&self) -> Identity {
+        self.who
+    }
+
+    /// The caller's home.
+    pub fn home(&self) -> PathBuf {
+        self.root.path().join("home")
+    }
+
+    /// The workspace, below the home.
+    pub fn workspace(&self) -> PathBuf {
+        self.home().join("project")
+    }
+
+    /// A path beside the home, for what a test shares with a session.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    /// The palisade binary.
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
+    /// What stands in the home's planted secret files.
+    pub fn secret(&self) -> &'static str {
+        SECRET
+    }
+
+    /// Writes a file for the identity; parents are made.
+    ///
+    /// # Panics
+    /// If it cannot be written.
+    pub fn write(&self, path: &Path, content: impl AsRef<[u8]>) -> PathBuf {
+        let parent = path.parent().expect("it has a parent");
+        if !parent.exists() {
+            fs::create_dir_all(parent).expect("make a directory");
+            self.who.own(parent);
+        }
+        fs::write(path, content).expect("write a file of the test");
+        self.who.own(path);
+        path.into()
+    }
+
+    /// Writes the policy beside the home and returns its path.
+    ///
+    /// # Panics
+    /// If it cannot be written.
+    pub fn policy(&self, text: impl AsRef<str>) -> PathBuf {
+        self.write(&self.path("policy.toml"), text.as_ref())
+    }
+
+    /// A program on the host, in the workspace, with the lab's environment: the positive control of a denial.
+    pub fn outside(&self, program: &str) -> Invocation {
+        let mut invocation = Invocation::new(self.who, Path::new(program), &self.workspace());
+        for (name, value) in self.environment() {
+            invocation = invocation.env(name, value);
+        }
+        invocation
+    }
+
+    /// `palisade` with these arguments, in the workspace.
+    pub fn palisade<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Invocation {
+        let binary = self.binary.to_str().expect("the copy's path is plain");
+        self.outside(binary).args(arguments)
+    }
+
+    /// `palisade run --policy POLICY -- COMMAND`.
+    pub fn run<S: AsRef<OsStr>>(
+        &self,
+        policy: &Policy,
+        command: impl IntoIterator<Item = S>,
+    ) -> Invocation {
+        let policy = self.policy(policy.to_toml());
+        self.palisade(["run", "--policy"])
+            .args([policy])
+            .args(["--"])
+            .args(command)
+    }
+
+    /// Every line of the newest session's audit log.
+    ///
+    /// # Panics
+    /// If `palisade log --json` fails or prints anything but JSON lines.
+    #[track_caller]
+    pub fn audit(&self) -> Vec<Value> {
+        let log = self.palisade(["log", "--json"]).run().expect(0);
+        log.stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("the log's lines are JSON"))
+            .collect()
+    }
+
+    /// The audit events of connections and requests to this host with this decision.
+    #[track_caller]
+    pub fn decisions(&self, host: &str, decision: &str) -> Vec<Value> {
+        let mut events = self.audit();
+        events.retain(|event| {
+            event["type"] == "request"
+                && event["entry"] != "dns"
+                && event["host"] == host
+                && event["decision"] == decision
+        });
+        events
+    }
+
+    /// Asserts that the audit log holds a refusal of this host for this reason, and no permission.
+    ///
+    /// # Panics
+    /// If it does not.
+    #[track_caller]
+    pub fn expect_denied(&self, host: &str, reason: &str) {
+        let denied = self.decisions(host, "deny");
+        assert!(
+            denied.iter().any(|event| event["reason"] == reason),
+            "no refusal of {host} for {reason} in {:#?}",
+            self.audit()
+        );
+        assert_eq!(self.decisions(host, "allow"), Vec::<Value>::new());
+    }
+
+    /// Asserts that the audit log holds a permission for this host.
+    ///
+    /// # Panics
+    /// If it does not.
+    #[track_caller]
+    pub fn expect_allowed(&self, host: &str) {
+        assert!(
+            !self.decisions(host, "allow").is_empty(),
+            "no permission for {host} in {:#?}",
+            self.audit()
+        );
+    }
+
+    /// The environment of every program of the lab.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        let home = self.home().to_str().expect("plain path").to_owned();
+        let xdg = |name: &str| format!("{home}/{name}");
+        vec![
+            ("XDG_CONFIG_HOME", xdg(".config")),
+            ("XDG_STATE_HOME", xdg(".local/state")),
+            ("XDG_DATA_HOME", xdg(".local/share")),
+            ("XDG_CACHE_HOME", xdg(".cache")),
+            ("HOME", home),
+            ("USER", "tester".into()),
+            ("PATH", PATH.into()),
+            ("LANG", "C.UTF-8".into()),
+            ("TERM", "xterm".into()),
+        ]
+    }
+}
+
+/// A policy under construction, written out as its owner would write it.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    head: String,
+    filesystem: String,
+    resolve: Vec<String>,
+    extra_ca: Vec<String>,
+    rules: String,
+    rest: String,
+}
+
+impl Policy {
+    /// No network, the workspace writable.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes these profiles as its base.
+    #[must_use]
+    pub fn extends(mut self, profiles: &[&str]) -> Self {
+        self.head = format!("extends = {profiles:?}\n");
+        self
+    }
+
+    /// Allows a host on these ports.
+    #[must_use]
+    pub fn allow(self, host: &str, ports: &[u16]) -> Self {
+        self.rule("allow", &format!("host = {host:?}\nports = {ports:?}"))
+    }
+
+    /// Adds `[[network.allow]]` or `[[network.deny]]` with these lines.
+    #[must_use]
+    pub fn rule(mut self, kind: &str, lines: &str) -> Self {
+        write!(self.rules, "[[network.{kind}]]\n{lines}\n").expect("writing to a string");
+        self
+    }
+
+    /// Maps `host:port` to an address of this machine.
+    #[must_use]
+    pub fn resolve(mut self, authority: &str, to: SocketAddr) -> Self {
+        self.resolve.push(format!("{authority:?} = \"{to}\""));
+        self
+    }
+
+    /// Allows a host on one port and maps it to an upstream of the test.
+    #[must_use]
+    pub fn reach(self, host: &str, port: u16, to: SocketAddr) -> Self {
+        let authority = match host.contains(':') {
+            true => format!("[{host}]:{port}"),
+            false => format!("{host}:{port}"),
+        };
+        self.allow(host, &[port]).resolve(&authority, to)
+    }
+
+    /// Trusts an authority of the test.
+    #[must_use]
+    pub fn trust(mut self, authority: &Authority) -> Self {
+        self.extra_ca
+            .push(format!("{:?}", authority.file().display().to_string()));
+        self
+    }
+
+    /// Adds a line below `[filesystem]`.
+    #[must_use]
+    pub fn filesystem(mut self, line: &str) -> Self {
+        self.filesystem += line;
+        self.filesystem += "\n";
+        self
+    }
+
+    /// Adds whole tables, such as `[limits]`.
+    #[must_use]
+    pub fn tables(mut self, text: &str) -> Self {
+        self.rest += text;
+        self.rest += "\n";
+        self
+    }
+
+    /// The policy file's text.
+    pub fn to_toml(&self) -> String {
+        let mut text = format!("version = 1\n{}", self.head);
+        if !self.filesystem.is_empty() {
+            text += &format!("[filesystem]\n{}", self.filesystem);
+        }
+        text += "[network]\n";
+        if !self.resolve.is_empty() {
+            text += &format!("resolve = {{ {} }}\n", self.resolve.join(", "));
+        }
+        if !self.extra_ca.is_empty() {
+            text += &format!("extra_ca = [{}]\n", self.extra_ca.join(", "));
+        }
+        text + &self.rules + &self.rest
+    }
+}
+
+fn root_of(lab: &Lab) -> &Path {
+    lab.root.path()
+}
+
+/// A copy that an ordinary user can run (the build folder may be closed to others), made once for each build.
+fn shared_copy(binary: &Path) -> PathBuf {
+    let built = fs::metadata(binary)
+        .unwrap_or_else(|error| panic!("look at {}: {error}", binary.display()));
+    let uid = rustix::process::geteuid().as_raw();
+    let name = format!(
+        "palisade-test-bin-{uid}-{}-{}-{}",
+        built.len(),
+        built.mtime(),
+        built.mtime_nsec()
+    );
+    let directory = std::env::temp_dir().join(name);
+    let copy = directory.join("palisade");
+    if copy.exists() {
+        return copy;
+    }
+    fs::create_dir_all(&directory).expect("make a directory for the binary");
+    set_mode(&directory, 0o755);
+    let fresh = tempfile::NamedTempFile::new_in(&directory).expect("make a file for the binary");
+    fs::copy(binary, fresh.path()).expect("copy the binary");
+    set_mode(fresh.path(), 0o755);
+    // Several test processes may do this at once: each renames a whole file over the same name.
+    fresh
+        .into_temp_path()
+        .persist(&copy)
+        .expect("put the binary in its place");
+    copy
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("set permissions");
+}

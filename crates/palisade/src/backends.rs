@@ -1,0 +1,17 @@
+//! The registry of backends: the one place that names them.
+
+use palisade_boundary::Backend;
+use palisade_native::NativeBackend;
+
+use crate::failure::Failure;
+
+/// Names of all backends, for messages.
+pub(crate) const NAMES: [&str; 1] = ["native"];
+
+/// The backend of this name.
+pub(crate) fn by_name(name: &str) -> Result<Box<dyn Backend>, Failure> {
+    match name {
+        "native" => Ok(Box::new(NativeBackend)),
+        other => Err(Failure::new(format!("unknown boundary `{other}`")).hint(format!("known: {}", NAMES.join(", ")))),
+    }
+}

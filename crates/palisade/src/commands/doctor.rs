@@ -1,0 +1,65 @@
+//! `palisade doctor`: what this machine can do, and how to get what it lacks.
+
+use std::process::ExitCode;
+
+use palisade_boundary::{Capability, CapabilityState};
+use serde_json::json;
+
+use crate::backends;
+use crate::failure::{Failure, NO};
+use crate::terminal_text::Palette;
+
+/// Say what this machine can do, and for each thing missing what would give it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// One JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let mut usable = false;
+    let mut report = Vec::new();
+    for name in backends::NAMES {
+        let probe = backends::by_name(name)?.probe();
+        usable |= probe.usable();
+        if args.json {
+            let capabilities: Vec<_> = probe.capabilities.iter().map(as_json).collect();
+            report.push(json!({ "boundary": name, "usable": probe.usable(), "capabilities": capabilities }));
+        } else {
+            print_probe(name, &probe);
+        }
+    }
+    if args.json {
+        println!("{}", json!({ "version": env!("CARGO_PKG_VERSION"), "boundaries": report }));
+    }
+    Ok(if usable { ExitCode::SUCCESS } else { ExitCode::from(NO) })
+}
+
+fn print_probe(name: &str, probe: &palisade_boundary::Probe) {
+    let palette = Palette::for_stdout();
+    let summary = if probe.usable() { palette.good("ready") } else { palette.bad("cannot run here") };
+    println!("{} boundary: {summary}", palette.strong(name));
+    for Capability { name, state } in &probe.capabilities {
+        match state {
+            CapabilityState::Present(detail) => println!("  {} {name:<20} {}", palette.good("ok     "), palette.faint(detail)),
+            CapabilityState::Degraded { cause, fix } => print_lack(&palette.warn("weaker "), name, cause, fix),
+            CapabilityState::Missing { cause, fix } => print_lack(&palette.bad("missing"), name, cause, fix),
+        }
+    }
+}
+
+fn print_lack(mark: &str, name: &str, cause: &str, fix: &str) {
+    println!("  {mark} {name:<20} {cause}");
+    println!("          {:<20} fix: {fix}", "");
+}
+
+fn as_json(capability: &Capability) -> serde_json::Value {
+    let (state, detail, fix) = match &capability.state {
+        CapabilityState::Present(detail) => ("present", detail, None),
+        CapabilityState::Degraded { cause, fix } => ("degraded", cause, Some(fix)),
+        CapabilityState::Missing { cause, fix } => ("missing", cause, Some(fix)),
+    };
+    json!({ "name": capability.name, "state": state, "detail": detail, "fix": fix })
+}

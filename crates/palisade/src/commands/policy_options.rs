@@ -1,0 +1,77 @@
+//! The options that `run`, `check` and `explain` share: which policy is meant.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+use palisade_config::{Effective, Options};
+use palisade_policy::FileAccess;
+
+use crate::backends;
+use crate::failure::Failure;
+use crate::surroundings::Surroundings;
+
+/// Which policy is meant.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Policy")]
+pub(crate) struct PolicyOptions {
+    /// The policy file [default: palisade/policy.toml in your config folder].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+    /// Add a built-in profile: claude-code, node, python, rust, git.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Vec<String>,
+    /// The boundary: native.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) boundary: Option<String>,
+    /// The project folder [default: the current directory].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) workspace: Option<PathBuf>,
+    /// How the project folder may be used.
+    #[arg(long, value_name = "ACCESS")]
+    pub(crate) access: Option<Access>,
+    /// Allow a host, on ports 80 and 443 or on this one.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(crate) allow: Vec<String>,
+    /// Pass a variable, or set it.
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    pub(crate) env: Vec<String>,
+}
+
+/// `--access`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Access {
+    /// Nothing in it can be changed.
+    Read,
+    /// Changes land at once.
+    Write,
+}
+
+impl PolicyOptions {
+    /// As the configuration takes them.
+    pub(crate) fn options(&self, program: Option<&OsStr>) -> Options {
+        Options {
+            policy: self.policy.clone(),
+            profiles: self.profile.clone(),
+            workspace: self.workspace.clone(),
+            access: self.access.map(|access| match access {
+                Access::Read => FileAccess::Read,
+                Access::Write => FileAccess::Write,
+            }),
+            allow: self.allow.clone(),
+            env: self.env.clone(),
+            boundary: self.boundary.clone(),
+            program: program.map(Into::into),
+        }
+    }
+}
+
+/// Loads the policy that is meant.
+pub(crate) fn load(options: &PolicyOptions, here: &Surroundings, program: Option<&OsStr>) -> Result<Effective, Failure> {
+    let around = palisade_config::Surroundings {
+        home: here.home.clone(),
+        current_dir: here.current_dir.clone(),
+        config_dir: here.config_dir.clone(),
+        backends: &backends::NAMES,
+    };
+    palisade_config::load(&options.options(program), &around).map_err(Failure::new)
+}

@@ -1,0 +1,82 @@
+//! The real Claude Code, with a stand-in of the Messages API as its model.
+
+use std::time::Duration;
+
+use palisade_test_support::authority::Authority;
+use palisade_test_support::upstream::{MessagesApi, Server, ToolCall};
+use palisade_test_support::{Finished, Lab, Policy, claude, each_identity};
+use serde_json::json;
+
+use crate::lab;
+
+const API: &str = "api.anthropic.com";
+const KEY: &str = "test";
+/// Longer than any run needs; without a final refusal Claude Code retries for three minutes.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// What a refused run may take. Seven seconds were measured on an idle machine.
+const REFUSED_WITHIN: Duration = Duration::from_secs(60);
+
+/// Runs one task inside, the API being at this server.
+fn task(
+    lab: &Lab,
+    policy: Policy,
+    options: &[&str],
+) -> Result<Finished, palisade_test_support::Skip> {
+    let folder = claude::folder()?;
+    let policy = policy.filesystem(&format!("read = [\"{}\"]", folder.display()));
+    let policy = lab.policy(policy.to_toml());
+    let program = folder.join("claude");
+    let done = lab
+        .palisade(["run", "--env"])
+        .args([format!("ANTHROPIC_API_KEY={KEY}")])
+        .args(["--policy"])
+        .args([&policy])
+        .args(options)
+        .args(["--"])
+        .args([&program])
+        .args(["-p", "edit the file", "--dangerously-skip-permissions"])
+        .patience(PATIENCE)
+        .run();
+    Ok(done)
+}
+
+each_identity! {
+    fn a_task_edits_a_file(who) {
+        let lab = lab(who);
+        let target = lab.workspace().join("NOTES.md");
+        let script = vec![
+            ToolCall::new("Write", json!({ "file_path": target, "content": "one\n" })),
+            ToolCall::new("Bash", json!({ "command": "echo two >> NOTES.md; id -u; cat /etc/shadow", "description": "append" })),
+        ];
+        let api = MessagesApi::new(script, "The task is done.").require_key(KEY);
+        let authority = Authority::new();
+        let server = Server::https(api.clone(), &authority, &[API]);
+        let policy = Policy::new()
+            .extends(&["claude-code"])
+            .resolve(&format!("{API}:443"), server.address())
+            .trust(&authority);
+        let done = task(&lab, policy, &[])?.expect(0);
+        done.expect_output("The task is done.");
+
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "one\ntwo\n");
+        let results = api.results();
+        assert_eq!(results.len(), 2, "{results:?}");
+        assert!(!results[0].is_error, "{results:?}");
+        // The command as a whole fails, because reading the file with the password hashes does.
+        let output = &results[1].text;
+        assert!(output.contains("/etc/shadow: No such file"), "{output}");
+        let requests = server.requests();
+        assert!(requests.iter().all(|r| r.header("x-api-key").is_none_or(|key| key == KEY)));
+        lab.expect_allowed(API);
+    }
+
+    fn without_a_rule_it_ends_with_the_reason(who) {
+        let lab = lab(who);
+        let done = task(&lab, Policy::new(), &[])?;
+        assert_ne!(done.status, 0, "{done}");
+        assert!(done.stdout.contains("403"), "{done}");
+        assert!(done.stdout.contains("palisade"), "{done}");
+        assert!(done.elapsed < REFUSED_WITHIN, "{done}");
+        lab.expect_denied(API, "not-allowed");
+    }
+}

@@ -1,0 +1,157 @@
+//! The commands beside `run`: what they print and how they exit.
+
+use std::fs;
+use std::path::PathBuf;
+
+use palisade_test_support::upstream::{Server, Web};
+use palisade_test_support::{Identity, Lab, Need, Policy, each_identity, need};
+
+use crate::lab;
+
+const HOST: &str = "web.example.test";
+
+/// A lab in which one session asked for one allowed and one denied host.
+struct After {
+    lab: Lab,
+    _server: Server,
+}
+
+fn after_a_session(who: Identity) -> Result<After, palisade_test_support::Skip> {
+    need(&[Need::Program("curl", "curl")])?;
+    let lab = lab(who);
+    let server = Server::http(Web);
+    let policy = Policy::new().reach(HOST, 80, server.address());
+    let line = format!("curl -sS http://{HOST}/echo?token=abc; curl -sS http://evil.example.test/");
+    lab.run(&policy, ["sh", "-c", &line]).run().expect(0);
+    Ok(After {
+        lab,
+        _server: server,
+    })
+}
+
+/// The one session's log file.
+fn log_file(lab: &Lab) -> PathBuf {
+    let sessions = lab.home().join(".local/state/palisade/sessions");
+    let mut found = fs::read_dir(sessions).unwrap().flatten();
+    found.next().unwrap().path().join("audit.jsonl")
+}
+
+each_identity! {
+    fn log_shows_what_was_decided(who) {
+        let After { lab, .. } = &after_a_session(who)?;
+        let log = lab.palisade(["log"]).run().expect(0);
+        let log = log.expect_output(HOST).expect_output("evil.example.test").expect_output("DENY");
+        assert!(!log.stdout.contains("token"), "a query is not logged: {log}");
+        let denied = lab.palisade(["log", "--denied"]).run().expect(0);
+        assert!(denied.stdout.contains("evil.example.test") && !denied.stdout.contains(HOST), "{denied}");
+        let events = lab.audit();
+        let kinds: Vec<&str> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
+        assert_eq!((kinds.first(), kinds.last()), (Some(&"start"), Some(&"end")));
+        let event = &lab.decisions(HOST, "allow")[0];
+        assert_eq!((&event["method"], &event["path"], &event["status"]), (&"GET".into(), &"/echo".into(), &200.into()));
+        assert_eq!(event["address"], "127.0.0.1");
+        assert!(event["bytes_down"].as_u64().unwrap() > 0);
+    }
+
+    fn log_verify_finds_every_kind_of_tampering(who) {
+        let After { lab, .. } = &after_a_session(who)?;
+        let verify = || lab.palisade(["log", "verify"]).run();
+        verify().expect(0).expect_output("whole");
+        let file = log_file(lab);
+        let whole = fs::read_to_string(&file).unwrap();
+        let lines: Vec<&str> = whole.split_inclusive('\n').collect();
+        let mut removed = lines.clone();
+        removed.remove(1);
+        let mut swapped = lines.clone();
+        swapped.swap(1, 2);
+        let cut = &lines[..lines.len() - 1];
+        for (what, text) in [
+            ("changed", whole.replace("evil.example.test", "good.example.test")),
+            ("removed", removed.concat()),
+            ("swapped", swapped.concat()),
+            ("cut", cut.concat()),
+            ("empty", String::new()),
+        ] {
+            fs::write(&file, text).unwrap();
+            let done = verify();
+            assert_eq!(done.status, 1, "{what}: {done}");
+        }
+        fs::write(&file, &whole).unwrap();
+        verify().expect(0);
+    }
+
+    fn sessions_lists_what_ran(who) {
+        let After { lab, .. } = &after_a_session(who)?;
+        lab.palisade(["run", "--quiet", "--", "sh", "-c", "exit 7"]).run().expect(7);
+        let list = lab.palisade(["sessions"]).run().expect(0);
+        assert_eq!(list.stdout.lines().count(), 2, "{list}");
+        list.expect_output("exit 7").expect_output("1 allowed, 1 denied");
+        let running = lab.palisade(["sessions", "--running"]).run().expect(0);
+        assert_eq!(running.stdout, "");
+    }
+
+    fn the_log_is_the_users_alone(who) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let After { lab, .. } = &after_a_session(who)?;
+        let file = log_file(lab);
+        for path in [file.as_path(), file.parent().unwrap()] {
+            let mode = fs::metadata(path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", path.display());
+        }
+    }
+
+    fn check_names_the_rule(who) {
+        let lab = lab(who);
+        let policy = lab.policy(Policy::new().allow("api.example.test", &[443]).to_toml());
+        let check = |arguments: &[&str]| {
+            lab.palisade(["check", "--policy"]).args([&policy]).args(arguments).run()
+        };
+        check(&["https://api.example.test/v1"]).expect(0).expect_output("api.example.test");
+        check(&["http://api.example.test/"]).expect(1).expect_output("port");
+        check(&["-X", "POST", "https://www.example.test/"]).expect(1).expect_output("api.example.test");
+        check(&["https://127.0.0.1/"]).expect(1);
+        let workspace = lab.workspace();
+        let workspace = workspace.to_str().unwrap();
+        check(&["--read", workspace]).expect(0);
+        check(&["--write", workspace]).expect(0);
+        check(&["--read", "/usr/bin"]).expect(0);
+        check(&["--write", "/usr/bin"]).expect(1);
+        check(&["--read", "/etc/shadow"]).expect(1);
+        check(&["--read", &format!("{}/.ssh", lab.home().display())]).expect(1);
+    }
+
+    fn explain_says_it_in_plain_words(who) {
+        let lab = lab(who);
+        let policy = Policy::new().allow("api.example.test", &[443]).tables("[limits]\nprocesses = 99");
+        let policy = lab.policy(policy.to_toml());
+        let done = lab.palisade(["explain", "--policy"]).args([policy]).run().expect(0);
+        done.expect_output("api.example.test").expect_output("443").expect_output("99");
+        let done = lab.palisade(["explain", "--profile", "claude-code"]).run().expect(0);
+        done.expect_output("api.anthropic.com");
+    }
+
+    fn doctor_says_what_this_machine_can_do(who) {
+        let lab = lab(who);
+        let done = lab.palisade(["doctor"]).run().expect(0);
+        done.expect_output("native").expect_output("ready");
+        let json = lab.palisade(["doctor", "--json"]).run().expect(0);
+        let report: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+        assert_eq!(report["boundaries"][0]["usable"], true);
+        assert!(report["boundaries"][0]["capabilities"].as_array().unwrap().len() > 3);
+    }
+
+    fn demo_needs_nothing_and_contains_its_agent(who) {
+        let lab = lab(who);
+        let done = lab.palisade(["demo"]).directory(std::path::Path::new("/")).run().expect(0);
+        for attempt in ["ssh", "169.254.169.254", "DNS"] {
+            assert!(done.stdout.contains(attempt), "{attempt}: {done}");
+        }
+    }
+
+    fn help_and_version_go_to_standard_output(who) {
+        let lab = lab(who);
+        lab.palisade(["--help"]).run().expect(0).expect_output("Exit status");
+        lab.palisade(["run", "--help"]).run().expect(0).expect_output("--policy");
+        lab.palisade(["--version"]).run().expect(0).expect_output("palisade");
+    }
+}

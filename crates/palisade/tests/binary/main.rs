@@ -1,0 +1,22 @@
+//! The `palisade` binary as its users meet it: real clients, a real agent, a real terminal, real attacks.
+//!
+//! Each test runs palisade as root and as an ordinary user. What a test needs and the machine lacks is a listed skip.
+#![forbid(unsafe_code)]
+
+mod claude_code;
+mod clients;
+mod commands;
+mod escapes;
+mod lifetime;
+mod limits;
+mod policy_errors;
+mod status;
+mod terminal;
+mod transfer;
+
+use palisade_test_support::{Identity, Lab};
+
+/// A place of its own for one test.
+fn lab(who: Identity) -> Lab {
+    Lab::new(who, env!("CARGO_BIN_EXE_palisade"))
+}

@@ -1,0 +1,162 @@
+//! `cargo xtask setup`: what the tests and benches need, installed where this user may, named where not.
+
+use std::process::Command;
+
+use crate::shell::{self, Done};
+
+/// How to see that something is there.
+#[derive(Clone, Copy)]
+enum Sign {
+    /// A program in the system's folders.
+    Program(&'static str),
+    /// A module that the system's own Python can import.
+    PythonModule(&'static str),
+}
+
+/// Debian packages, and what they are for.
+const DEBIAN: [(Sign, &str, &str); 16] = [
+    (Sign::Program("curl"), "curl", "client tests"),
+    (Sign::Program("git"), "git", "client tests"),
+    (
+        Sign::Program("python3"),
+        "python3",
+        "client and escape tests",
+    ),
+    (
+        Sign::PythonModule("requests"),
+        "python3-requests",
+        "client tests",
+    ),
+    (Sign::PythonModule("pip"), "python3-pip", "client tests"),
+    (Sign::Program("node"), "nodejs", "client tests"),
+    (Sign::Program("npm"), "npm", "client tests, sandbox-runtime"),
+    (Sign::Program("vim"), "vim", "terminal tests"),
+    (Sign::Program("less"), "less", "terminal tests"),
+    (Sign::Program("ps"), "procps", "client and terminal tests"),
+    (Sign::Program("setsid"), "util-linux", "terminal tests"),
+    (Sign::Program("bwrap"), "bubblewrap", "benches"),
+    (
+        Sign::Program("socat"),
+        "socat",
+        "benches: sandbox-runtime needs it",
+    ),
+    (
+        Sign::Program("rg"),
+        "ripgrep",
+        "benches: sandbox-runtime needs it",
+    ),
+    (Sign::Program("wrk"), "wrk", "benches"),
+    (Sign::Program("taskset"), "util-linux", "benches"),
+];
+
+/// npm packages at the versions the tests were written against, and a file that shows they are there.
+const NPM: [(&str, &str, &str); 2] = [
+    (
+        "@anthropic-ai/claude-code",
+        "2.1.197",
+        "the real Claude Code for tests",
+    ),
+    ("@anthropic-ai/sandbox-runtime", "0.0.78", "benches"),
+];
+
+/// Installs what is lacking. What cannot be installed is said, and skips the tests that need it.
+pub(crate) fn run() -> Done {
+    let skipped = [debian(), npm()].concat();
+    if skipped.is_empty() {
+        eprintln!("setup: everything the tests need is here");
+        return Ok(());
+    }
+    for line in &skipped {
+        eprintln!("setup: skipped {line}");
+    }
+    if std::env::var_os("PALISADE_TEST_NO_SKIP").is_some() {
+        return Err("setup: nothing may be skipped here".into());
+    }
+    Ok(())
+}
+
+fn debian() -> Vec<String> {
+    let lacking = || DEBIAN.iter().filter(|(sign, ..)| !present(*sign));
+    let mut packages: Vec<&str> = lacking().map(|(_, package, _)| *package).collect();
+    packages.dedup();
+    if packages.is_empty() {
+        return Vec::new();
+    }
+    let why = if shell::program("apt-get").is_none() {
+        "this system has no apt-get"
+    } else if !shell::is_root() {
+        "only root may install packages"
+    } else {
+        // An old list is better than none: the install below says if it was not enough.
+        shell::run(&mut apt(&["update", "-qq"])).ok();
+        let install = ["install", "-y", "-qq", "--no-install-recommends"];
+        shell::run(apt(&install).args(&packages)).ok();
+        "the installation failed"
+    };
+    lacking()
+        .map(|(_, package, purpose)| format!("package {package} ({purpose}): {why}"))
+        .collect()
+}
+
+fn apt(arguments: &[&str]) -> Command {
+    let mut command = Command::new("apt-get");
+    command
+        .args(arguments)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdout(std::process::Stdio::null());
+    command
+}
+
+fn npm() -> Vec<String> {
+    let folder = shell::tools();
+    let lacking = || {
+        NPM.iter().filter(|(name, version, _)| {
+            let manifest = shell::tools()
+                .join("node_modules")
+                .join(name)
+                .join("package.json");
+            let text = std::fs::read_to_string(manifest).unwrap_or_default();
+            !text.contains(&format!("\"version\": \"{version}\""))
+        })
+    };
+    if lacking().next().is_none() {
+        return Vec::new();
+    }
+    let why = if shell::program("npm").is_none() {
+        "there is no npm"
+    } else if let Err(error) = std::fs::create_dir_all(&folder) {
+        return vec![format!("npm packages: make {}: {error}", folder.display())];
+    } else {
+        // Without their install scripts: the platform packages hold the programs already.
+        let mut install = Command::new("npm");
+        install
+            .args([
+                "install",
+                "--no-audit",
+                "--no-fund",
+                "--ignore-scripts",
+                "--loglevel=error",
+            ])
+            .arg("--prefix")
+            .arg(&folder)
+            .args(lacking().map(|(name, version, _)| format!("{name}@{version}")));
+        shell::run(&mut install).ok();
+        "the installation failed"
+    };
+    lacking()
+        .map(|(name, _, purpose)| format!("npm package {name} ({purpose}): {why}"))
+        .collect()
+}
+
+fn present(sign: Sign) -> bool {
+    match sign {
+        Sign::Program(name) => shell::program(name).is_some(),
+        Sign::PythonModule(module) => shell::program("python3").is_some_and(|python| {
+            Command::new(python)
+                .args(["-c", &format!("import {module}")])
+                .stderr(std::process::Stdio::null())
+                .status()
+                .is_ok_and(|status| status.success())
+        }),
+    }
+}

@@ -1,0 +1,110 @@
+//! `cargo xtask test`: everything that has to hold, in one command.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use crate::shell::{self, Done};
+use crate::{setup, tidy};
+
+/// Runs each step, the later ones even if an earlier one failed, and names those that did.
+pub(crate) fn run(arguments: &[&str]) -> Done {
+    if !arguments.is_empty() {
+        return Err(
+            "cargo xtask test takes no arguments; use cargo nextest run for a selection".into(),
+        );
+    }
+    setup::run()?;
+    let skips = shell::root()
+        .join("target")
+        .join(format!("skips-{}", std::process::id()));
+    let steps: [(&str, &dyn Fn() -> Done); 6] = [
+        ("format", &|| {
+            shell::run(shell::cargo().args(["fmt", "--all", "--check"]))
+        }),
+        ("clippy", &|| {
+            let arguments = ["clippy", "--workspace", "--all-targets", "--locked"];
+            shell::run(
+                shell::cargo()
+                    .args(arguments)
+                    .args(["--", "-D", "warnings"]),
+            )
+        }),
+        ("tests", &|| tests(&skips)),
+        ("doc tests", &|| {
+            shell::run(shell::cargo().args(["test", "--workspace", "--doc", "--locked", "--quiet"]))
+        }),
+        ("docs", &|| {
+            let arguments = ["doc", "--workspace", "--no-deps", "--locked", "--quiet"];
+            shell::run(
+                shell::cargo()
+                    .args(arguments)
+                    .env("RUSTDOCFLAGS", "-D warnings"),
+            )
+        }),
+        ("tidy", &tidy::run),
+    ];
+    let mut failed = Vec::new();
+    let mut report = Vec::new();
+    for (name, step) in steps {
+        let started = Instant::now();
+        let done = step();
+        report.push(format!(
+            "{name}: {} in {:.0?}",
+            if done.is_ok() { "passed" } else { "failed" },
+            started.elapsed()
+        ));
+        if let Err(message) = done {
+            eprintln!("{message}");
+            failed.push(name);
+        }
+    }
+    print_skips(&skips);
+    eprintln!("{}", report.join("\n"));
+    match failed.as_slice() {
+        [] => Ok(()),
+        _ => Err(format!("failed: {}", failed.join(", "))),
+    }
+}
+
+/// nextest where it is installed (each test in a process of its own, hangs ended), else cargo's own runner.
+fn tests(skips: &Path) -> Done {
+    let has_nextest = Command::new("cargo-nextest")
+        .arg("--version")
+        .output()
+        .is_ok_and(|found| found.status.success());
+    let mut command = shell::cargo();
+    command.env("PALISADE_TEST_SKIPS", skips);
+    if has_nextest {
+        command.args([
+            "nextest",
+            "run",
+            "--workspace",
+            "--locked",
+            "--no-fail-fast",
+        ]);
+    } else {
+        command.args([
+            "test",
+            "--workspace",
+            "--lib",
+            "--bins",
+            "--tests",
+            "--examples",
+            "--locked",
+            "--no-fail-fast",
+        ]);
+    }
+    shell::run(&mut command)
+}
+
+fn print_skips(list: &Path) {
+    let text = std::fs::read_to_string(list).unwrap_or_default();
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    eprintln!("skipped tests: {}", lines.len());
+    for line in lines {
+        eprintln!("  {line}");
+    }
+    std::fs::remove_file(list).ok();
+}
