@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -42,7 +43,9 @@ pub struct Shown {
 }
 
 /// The environment as the policy has it. The session adds what the boundary needs (`HOME`, `PATH`, the proxy variables).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// `Debug` shows the names alone, since a value may be a token.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Environment {
     /// Variables taken over from the host, where they are set there.
     pub pass: BTreeMap<String, Source>,
@@ -62,6 +65,15 @@ impl Environment {
             .iter()
             .map(|(name, value)| (name.into(), value.value.clone().into()));
         passed.chain(set).collect()
+    }
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Environment")
+            .field("pass", &self.pass.keys())
+            .field("set", &self.set.keys())
+            .finish()
     }
 }
 

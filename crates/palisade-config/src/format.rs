@@ -117,7 +117,10 @@ pub(crate) struct AllowRule {
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub host: Spanned<String>,
     /// Ports. Without them: 80 and 443.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<Vec<u16>>"))]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(with = "Option<Vec<std::num::NonZeroU16>>")
+    )]
     pub ports: Option<Spanned<Vec<Spanned<i64>>>>,
     /// Whether the name may resolve to a private, loopback or link-local address.
     #[cfg_attr(feature = "schema", schemars(with = "Option<bool>"))]
@@ -147,7 +150,10 @@ pub(crate) struct DenyRule {
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub host: Spanned<String>,
     /// Ports. Without them: every port.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<Vec<u16>>"))]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(with = "Option<Vec<std::num::NonZeroU16>>")
+    )]
     pub ports: Option<Spanned<Vec<Spanned<i64>>>>,
 }
 

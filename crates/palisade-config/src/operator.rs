@@ -67,8 +67,6 @@ pub(crate) struct Operator<'a> {
     /// Files that were met, and those of them still being read.
     files: Vec<PathBuf>,
     reading: Vec<PathBuf>,
-    /// State folders of profiles that are not on this machine.
-    absent: Vec<String>,
 }
 
 impl<'a> Operator<'a> {
@@ -86,7 +84,6 @@ impl<'a> Operator<'a> {
             profiles: Vec::new(),
             files: Vec::new(),
             reading: Vec::new(),
-            absent: Vec::new(),
         }
     }
 
@@ -116,12 +113,6 @@ impl<'a> Operator<'a> {
             self.file(&path, body, 0)?;
         }
         self.command_line(options)?;
-        if !self.absent.is_empty() {
-            let absent = std::mem::take(&mut self.absent).join(", ");
-            self.draft.notes.push(format!(
-                "not on this machine, so kept only for this session: {absent}"
-            ));
-        }
         Ok(known)
     }
 

@@ -58,17 +58,42 @@ fn explain(text: &Text, error: &toml::de::Error) -> PolicyError {
         });
     }
     if let Some(rest) = said.strip_prefix("invalid type: ") {
-        let hint = rest
-            .ends_with("expected a sequence")
-            .then(|| "write a list, in brackets: `[…]`".to_owned());
         return text
-            .error(
-                span,
-                format!("wrong type: {}", rest.replace("a sequence", "a list")),
-            )
-            .hint_if(hint);
+            .error(span, format!("wrong type: {}", in_toml_words(rest)))
+            .hint_if(type_hint(rest));
+    }
+    if said.starts_with("wanted string") {
+        return text.error(span, "wrong type: expected a string");
     }
     text.error(span, said.replace('\n', ", "))
+}
+
+/// Serde's names for types, as a person who writes TOML knows them.
+fn in_toml_words(message: &str) -> String {
+    let Some((found, expected)) = message.rsplit_once(", expected ") else {
+        return message.to_owned();
+    };
+    let found = if found == "map" { "a table" } else { found };
+    let expected = match expected {
+        "a sequence" => "a list",
+        "a map" => "a table",
+        "f64" => "a number",
+        "i64" => "a whole number",
+        other if other.starts_with("struct ") => "a table",
+        other => other,
+    };
+    format!("{found}, expected {expected}")
+}
+
+fn type_hint(message: &str) -> Option<String> {
+    let hint = match message {
+        "map, expected a sequence" => {
+            "tables of a list are written `[[…]]`, as in `[[network.allow]]`"
+        }
+        other if other.ends_with("expected a sequence") => "write a list, in brackets: `[…]`",
+        _ => return None,
+    };
+    Some(hint.to_owned())
 }
 
 /// The names in backticks after `expected`.

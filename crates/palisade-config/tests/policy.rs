@@ -1,7 +1,11 @@
 //! Policies from files to decisions, over the public interface alone.
 
+#[path = "policy/arguments.rs"]
+mod arguments;
 #[path = "policy/errors.rs"]
 mod errors;
+#[path = "policy/files.rs"]
+mod files;
 #[path = "policy/layers.rs"]
 mod layers;
 #[path = "policy/many_rules.rs"]

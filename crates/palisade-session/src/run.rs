@@ -133,7 +133,7 @@ impl Log {
     fn open(plan: &Plan, boundary: &str, state: &StateDir) -> Result<Self, RunError> {
         let record = SessionRecord {
             id: plan.id.as_str().to_owned(),
-            started: unix_seconds(),
+            started_us: unix_micros(),
             command: plan.program.clone(),
             workspace: plan.workspace.clone(),
             boundary: boundary.to_owned(),
@@ -157,11 +157,12 @@ impl Log {
         self.sink.flush()?;
         let (lines, head) = self.sink.head();
         let head = head.to_string();
-        self.record.ended = Some(RecordedEnding { time: unix_seconds(), status, allowed, denied, lines, head });
+        self.record.ended = Some(RecordedEnding { time_us: unix_micros(), status, allowed, denied, lines, head });
         Ok(state.write_record(&plan.id, &self.record)?)
     }
 }
 
-fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+fn unix_micros() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }

@@ -24,8 +24,8 @@ pub struct StateDir(PathBuf);
 pub struct SessionRecord {
     /// Its name.
     pub id: String,
-    /// Seconds since 1970 at its start.
-    pub started: u64,
+    /// Microseconds since 1970 at its start: sessions of one second have an order.
+    pub started_us: u64,
     /// The agent's program. Arguments are left out, since they may hold secrets.
     pub command: String,
     /// The workspace.
@@ -40,8 +40,8 @@ pub struct SessionRecord {
 /// fit it any more.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Ending {
-    /// Seconds since 1970.
-    pub time: u64,
+    /// Microseconds since 1970.
+    pub time_us: u64,
     /// The exit status palisade passed on.
     pub status: i32,
     /// Requests permitted.
@@ -97,7 +97,7 @@ impl StateDir {
         };
         let ids = entries.filter_map(|entry| SessionId::parse(entry.ok()?.file_name().to_str()?));
         let mut records: Vec<_> = ids.filter_map(|id| self.record(&id).ok()).collect();
-        records.sort_by(|a, b| a.id.cmp(&b.id));
+        records.sort_by(|a, b| (a.started_us, &a.id).cmp(&(b.started_us, &b.id)));
         Ok(records)
     }
 

@@ -18,8 +18,8 @@
 //! A [`TreeEntry::File`](palisade_protocol::TreeEntry::File) may name a path that an earlier bind already shows (the
 //! certificate bundle in `/etc/ssl/certs`). A backend then covers that file, and never writes to the host's.
 //!
-//! Non-goals: nothing here mounts, and nothing is created on the host. Reads are limited to the folders `/` and `/etc`, the
-//! small files it copies, and the paths it is given.
+//! Non-goals: nothing here mounts, and nothing is created on the host. It reads `/etc`, the small files it copies, and
+//! what it is given paths of.
 #![forbid(unsafe_code)]
 
 mod account;

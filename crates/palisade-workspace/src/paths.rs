@@ -79,8 +79,8 @@ pub fn expand(text: &str, base: &Path, home: &Path) -> Result<PathBuf, PathError
 /// # Errors
 /// It is missing, cannot be looked at, or is neither file nor folder.
 pub fn locate(path: &Path) -> Result<Located, PathError> {
-    let real = path.canonicalize().map_err(|error| failed(&error))?;
-    let kind = fs::symlink_metadata(&real)
+    // First of all, since most of the paths a profile names are missing, and following links takes a call a folder.
+    let kind = fs::metadata(path)
         .map_err(|error| failed(&error))?
         .file_type();
     let special = [
@@ -91,6 +91,7 @@ pub fn locate(path: &Path) -> Result<Located, PathError> {
     if let Some((_, what)) = special.iter().find(|(is, _)| *is) {
         return Err(PathError::Special(what));
     }
+    let real = path.canonicalize().map_err(|error| failed(&error))?;
     Ok(Located {
         written: path.to_path_buf(),
         real,
@@ -133,38 +134,27 @@ pub fn check_workspace(path: &Located, home: &Home) -> Result<(), PathError> {
 /// # Errors
 /// The root, the home folder or one above it, the kernel's and services' folders, and, to be written, a system folder.
 pub fn check_shown(path: &Located, home: &Home, writable: bool) -> Result<(), PathError> {
-    for place in [&path.written, &path.real] {
+    let places = [&path.real, &path.written];
+    let different = if path.real == path.written { 1 } else { 2 };
+    for place in &places[..different] {
         if place.parent().is_none() {
             return Err(PathError::Root);
         }
         if home.written.starts_with(place) || home.real.starts_with(place) {
             return Err(PathError::Home);
         }
-        if HOST_ONLY.iter().any(|top| place.starts_with(top)) {
+        if is_host_only(place) {
             return Err(PathError::HostService);
         }
-        let never = CROWDED.iter().any(|crowded| place == Path::new(crowded));
-        if never || (writable && is_system_path(place)) {
+        if is_one_of(place, &CROWDED) || (writable && is_system_path(place)) {
             return Err(PathError::System);
         }
     }
     Ok(())
 }
 
-/// Where the host's kernel and services are to be reached: nothing of it is shown, whoever asks.
-const HOST_ONLY: [&str; 6] = ["/proc", "/sys", "/dev", "/run", "/var/run", "/boot"];
-
-/// Folders that belong to the system with all that is in them, but for the places below in which people keep projects.
-const SYSTEM: [&str; 12] = [
-    "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/run", "/sbin", "/sys",
-    "/usr",
-];
-
 /// Folders with things of every user and program, sockets among them: never shown whole, not even to be read.
 const CROWDED: [&str; 4] = ["/home", "/tmp", "/var", "/var/tmp"];
-
-/// Folders in which people keep projects, though they stand in or beside the system's.
-const PROJECTS: [&str; 3] = ["/usr/local", "/usr/src", "/opt"];
 
 /// Folders that many users or programs share. They may hold a workspace, but not be one, nor be shown to be written.
 const SHARED: [&str; 13] = [
@@ -183,16 +173,36 @@ const SHARED: [&str; 13] = [
     "/var/tmp",
 ];
 
-/// Whether a path is the root, or belongs to the system so that the agent must not change it.
-pub(crate) fn is_system_path(path: &Path) -> bool {
-    if path.parent().is_none() || is_shared_folder(path) {
-        return true;
-    }
-    SYSTEM.iter().any(|top| path.starts_with(top)) && !PROJECTS.iter().any(|p| path.starts_with(p))
+/// Whether the host's kernel and services are to be reached there: nothing of it is shown, whoever asks.
+fn is_host_only(path: &Path) -> bool {
+    matches!(
+        top_names(path),
+        (Some("proc" | "sys" | "dev" | "run" | "boot"), _) | (Some("var"), Some("run"))
+    )
 }
 
-fn is_shared_folder(path: &Path) -> bool {
-    SHARED.iter().any(|shared| path == Path::new(shared))
+/// Whether a path is the root, or belongs to the system so that the agent must not change it. Below `/usr/local` and `/usr/src`
+/// people keep projects.
+pub(crate) fn is_system_path(path: &Path) -> bool {
+    match top_names(path) {
+        (None, _) => true,
+        (Some("usr"), Some("local" | "src")) => is_one_of(path, &SHARED),
+        (Some("bin" | "etc" | "lib" | "lib32" | "lib64" | "libx32" | "sbin" | "usr"), _) => true,
+        _ => is_host_only(path) || is_one_of(path, &SHARED),
+    }
+}
+
+fn is_one_of(path: &Path, list: &[&str]) -> bool {
+    list.iter().any(|one| path.as_os_str() == *one)
+}
+
+/// The first two names of an absolute path.
+fn top_names(path: &Path) -> (Option<&str>, Option<&str>) {
+    let mut names = path
+        .components()
+        .skip(1)
+        .map(|part| part.as_os_str().to_str().unwrap_or(""));
+    (names.next(), names.next())
 }
 
 fn failed(error: &io::Error) -> PathError {

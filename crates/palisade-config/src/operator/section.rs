@@ -51,7 +51,25 @@ impl Operator<'_> {
                 self.show(text, entry, access)?;
             }
         }
+        if text.is_profile() {
+            self.note_lost_state(text, &files.write);
+        }
         Ok(())
+    }
+
+    /// A line if nothing of what a profile's tool would keep is on this machine: then it keeps nothing.
+    fn note_lost_state(&mut self, text: &Text, write: &[Spanned<String>]) {
+        let source = text.source(&(0..0));
+        let keeps = |shown: &Shown| shown.access == FileAccess::Write && shown.source == source;
+        if let Some(first) = write.first()
+            && !self.draft.shown.iter().any(keeps)
+        {
+            let first = first.get_ref();
+            self.draft.notes.push(format!(
+                "{}: nothing is kept after this session, since {first} and the like do not exist",
+                text.name
+            ));
+        }
     }
 
     /// One entry of `read` or `write`. A person's has to exist; a profile lists all the places a tool may use, so there
@@ -81,8 +99,6 @@ impl Operator<'_> {
                 if error != PathError::Missing {
                     let note = format!("{} is left out: {} {error}", text.name, entry.get_ref());
                     self.draft.notes.push(note);
-                } else if access == FileAccess::Write {
-                    self.absent.push(entry.get_ref().clone());
                 }
                 Ok(())
             }

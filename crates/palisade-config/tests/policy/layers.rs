@@ -25,7 +25,7 @@ write     = ["~/.state"]
 [network]
 resolve  = { "api.example.com:443" = "127.0.0.1:8443" }
 extra_ca = ["corp.pem"]
-upstream_proxy = "http://ada:pw@proxy.corp:3128"
+upstream_proxy = "http://ada:hunter2@proxy.corp:3128"
 
 [[network.allow]]
 host  = "api.example.com"
@@ -88,7 +88,7 @@ fn every_key_of_version_1_is_understood() {
     assert_eq!(policy.network.mappings().count(), 1);
     assert_eq!(policy.extra_ca.matches("BEGIN CERTIFICATE").count(), 1);
     let proxy = &policy.upstream_proxy.as_ref().unwrap().value;
-    assert_eq!(proxy.login.as_ref().unwrap().expose_password(), "pw");
+    assert_eq!(proxy.login.as_ref().unwrap().expose_password(), "hunter2");
     let limits = policy.limits();
     assert_eq!(
         (limits.memory, limits.cpus, limits.processes),
@@ -101,7 +101,7 @@ fn every_key_of_version_1_is_understood() {
         .find(|rule| rule.protocol == Protocol::Tcp)
         .unwrap();
     assert!(tcp.private && tcp.ports.as_slice() == Some(&[5432]));
-    assert_eq!(tcp.source.as_str(), "~/.config/palisade/policy.toml:23");
+    assert_eq!(tcp.source.as_str(), "~/.config/palisade/policy.toml:22");
     assert_eq!(policy.notes, Vec::<String>::new());
 }
 
@@ -277,16 +277,16 @@ fn the_explanation_names_every_rule_with_its_source_and_no_secret() {
         "  /home/ada/project (~/.config/palisade/policy.toml:8)",
         "  read-only (~/.config/palisade/policy.toml:9)",
         "  writable: /home/ada/.state (~/.config/palisade/policy.toml:11)",
-        "  deny gist.example.com, any port (~/.config/palisade/policy.toml:33)",
+        "  deny gist.example.com, any port (~/.config/palisade/policy.toml:32)",
         "  allow github.com, port 443 (profile git)",
-        "  allow *.db.example.com, port 5432, private addresses too, any protocol (~/.config/palisade/policy.toml:23)",
+        "  allow *.db.example.com, port 5432, private addresses too, any protocol (~/.config/palisade/policy.toml:22)",
         "  of these, the workspace's own policy leaves only:",
         "    api.example.com ports 80, 443 (palisade.toml:3)",
         "  map api.example.com:443 to 127.0.0.1:8443",
         "  through the proxy http://***@proxy.corp:3128 (~/.config/palisade/policy.toml:16)",
-        "  from the host: MY_TOKEN (~/.config/palisade/policy.toml:36)",
-        "  set: CI (~/.config/palisade/policy.toml:37)",
-        "  memory: 2 GiB (~/.config/palisade/policy.toml:40)",
+        "  from the host: MY_TOKEN (~/.config/palisade/policy.toml:35)",
+        "  set: CI (~/.config/palisade/policy.toml:36)",
+        "  memory: 2 GiB (~/.config/palisade/policy.toml:39)",
         "  native (~/.config/palisade/policy.toml:5)",
     ] {
         assert!(
@@ -294,6 +294,7 @@ fn the_explanation_names_every_rule_with_its_source_and_no_secret() {
             "{line}\nis not in\n{text}"
         );
     }
-    assert!(!text.contains("pw"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+    assert!(!format!("{:?}", world.effective()).contains("hunter2"));
     assert_eq!(explain(&world.effective()), explain(&world.effective()));
 }

@@ -3,7 +3,7 @@
 use palisade_config::{known_agent, profile_names, profile_text};
 use palisade_policy::{FileAccess, Layer};
 
-use crate::world::{World, path_ends, permits};
+use crate::world::{World, permits};
 
 /// Places where tools keep passwords and tokens. A profile shows none of them, nor a folder that holds one.
 const CREDENTIALS: [&str; 26] = [
@@ -142,7 +142,7 @@ fn claude_reads_its_settings_and_writes_its_conversations() {
         policy
             .shown
             .iter()
-            .find(|s| path_ends(&s.path.real, end))
+            .find(|s| s.path.real.ends_with(end))
             .map(|s| s.access)
     };
     assert_eq!(access(".claude.json"), Some(FileAccess::Read));
@@ -153,12 +153,18 @@ fn claude_reads_its_settings_and_writes_its_conversations() {
         policy.environment.set["CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC"].value,
         "1"
     );
+    assert!(policy.notes.is_empty(), "{:?}", policy.notes);
+    assert!(known_agent("claude".as_ref()).is_some());
+}
+
+#[test]
+fn an_agent_without_state_is_told_that_it_keeps_none() {
+    let mut world = World::new();
+    world.options.program = Some("claude".into());
     assert_eq!(
-        policy.notes,
+        world.effective().notes,
         [
-            "not on this machine, so kept only for this session: ~/.claude/history.jsonl, ~/.claude/file-history, \
-          ~/.claude/plans, ~/.claude/todos, ~/.claude/tasks, ~/.claude/.credentials.json"
+            "profile claude-code: nothing is kept after this session, since ~/.claude/projects and the like do not exist"
         ]
     );
-    assert!(known_agent("claude".as_ref()).is_some());
 }

@@ -1,19 +1,19 @@
 //! A home, a project and a settings folder of their own for each test.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use palisade_config::{Effective, Options, PolicyError, Surroundings, load};
 use palisade_policy::{Decision, Host, Request};
 
-pub struct World {
+pub(crate) struct World {
     _dir: tempfile::TempDir,
-    pub root: PathBuf,
-    pub options: Options,
+    pub(crate) root: PathBuf,
+    pub(crate) options: Options,
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap();
         for folder in ["home/ada/.config/palisade", "home/ada/project", "etc"] {
@@ -26,31 +26,31 @@ impl World {
         }
     }
 
-    pub fn home(&self) -> PathBuf {
+    pub(crate) fn home(&self) -> PathBuf {
         self.root.join("home/ada")
     }
 
-    pub fn project(&self) -> PathBuf {
+    pub(crate) fn project(&self) -> PathBuf {
         self.home().join("project")
     }
 
     /// Writes a file at a path relative to the home folder.
-    pub fn put(&self, path: &str, content: &str) -> PathBuf {
+    pub(crate) fn put(&self, path: &str, content: &str) -> PathBuf {
         let path = self.home().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, content).unwrap();
         path
     }
 
-    pub fn user_policy(&self, content: &str) {
+    pub(crate) fn user_policy(&self, content: &str) {
         self.put(".config/palisade/policy.toml", content);
     }
 
-    pub fn workspace_policy(&self, content: &str) {
+    pub(crate) fn workspace_policy(&self, content: &str) {
         self.put("project/palisade.toml", content);
     }
 
-    pub fn around(&self) -> Surroundings {
+    pub(crate) fn around(&self) -> Surroundings {
         Surroundings {
             home: self.home(),
             current_dir: self.project(),
@@ -59,37 +59,32 @@ impl World {
         }
     }
 
-    pub fn load(&self) -> Result<Effective, PolicyError> {
+    pub(crate) fn load(&self) -> Result<Effective, PolicyError> {
         load(&self.options, &self.around())
     }
 
-    pub fn effective(&self) -> Effective {
+    pub(crate) fn effective(&self) -> Effective {
         self.load().unwrap()
     }
 
     /// The rendered error, with the root of this world shortened.
-    pub fn error(&self) -> String {
+    pub(crate) fn error(&self) -> String {
         let text = self.load().unwrap_err().to_string();
         text.replace(self.root.to_str().unwrap(), "")
     }
 
     /// The error of a user policy with this text after its version line.
-    pub fn error_of(body: &str) -> String {
+    pub(crate) fn error_of(body: &str) -> String {
         let world = Self::new();
         world.user_policy(&format!("version = 1\n{body}"));
         world.error()
     }
 }
 
-pub fn permits(policy: &Effective, host: &str, port: u16) -> bool {
+pub(crate) fn permits(policy: &Effective, host: &str, port: u16) -> bool {
     let host = Host::parse(host.as_bytes()).unwrap();
     matches!(
         policy.network.decide(&Request::new(&host, port)),
         Decision::Permit(_)
     )
-}
-
-/// Whether any path of a plan ends this way.
-pub fn path_ends(path: &Path, end: &str) -> bool {
-    path.ends_with(end)
 }

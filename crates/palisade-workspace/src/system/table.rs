@@ -1,12 +1,19 @@
 //! The parts of the host's system that are shown. What is not in these tables does not exist inside.
 
 /// Folders of `/` that hold programs and libraries, shown whole. On most systems all but `/usr` and `/opt` are links into `/usr`.
-pub(super) const ROOT: [&str; 9] = [
-    "bin", "lib", "lib32", "lib64", "libo32", "libx32", "opt", "sbin", "usr",
+/// The Nix and Guix stores hold programs too, and are readable by everyone by their own rules.
+pub(super) const ROOT: [&str; 10] = [
+    "bin",
+    "gnu/store",
+    "lib",
+    "lib32",
+    "lib64",
+    "libx32",
+    "nix/store",
+    "opt",
+    "sbin",
+    "usr",
 ];
-
-/// Folders below one of `/` that hold programs: the Nix and Guix stores. Both are readable by everyone by their own rules.
-pub(super) const STORES: [(&str, &str); 2] = [("nix", "store"), ("gnu", "store")];
 
 /// Names directly in `/etc`, sorted. Left out on purpose, beside secrets (`shadow`, host keys, `machine-id`, …):
 /// * `profile`, `profile.d`: Debian's resets `PATH`, so a login shell would lose the one the boundary composed;
@@ -85,7 +92,7 @@ pub(super) const ETC_DEEP: [(&str, &[&str]); 5] = [
     // Arch keeps the real bundle here.
     ("ca-certificates", &["extracted"]),
     // Without settings.xml, which holds the passwords of repositories.
-    ("maven", &["m2.conf", "logging"]),
+    ("maven", &["m2.conf", "logging/simplelogger.properties"]),
     // Without pki/tls/private, pki/consumer, pki/entitlement.
     (
         "pki",

@@ -1,4 +1,6 @@
 use super::*;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::fs::symlink;
 
 fn account() -> AgentAccount {
@@ -26,7 +28,7 @@ fn host() -> (tempfile::TempDir, PathBuf) {
     for (file, content) in [
         ("etc/shadow", "root:secret".to_owned()),
         ("etc/timezone", "Etc/UTC\n".to_owned()),
-        ("etc/services", "x".repeat(5000)),
+        ("etc/services", "x".repeat(12289)),
         ("etc/gitconfig", "[user]".to_owned()),
         ("etc/ssh/ssh_config", "Host *".to_owned()),
         ("etc/ssh/ssh_host_rsa_key", "key".to_owned()),
