@@ -180,7 +180,7 @@ fn limits(policy: &Effective) -> Vec<String> {
 fn boundary(policy: &Effective) -> Vec<String> {
     match &policy.backend {
         Some(backend) => vec![format!("{} ({})", backend.value, backend.source)],
-        None => vec!["the best one here".to_owned()],
+        None => vec!["native (default)".to_owned()],
     }
 }
 

@@ -1,12 +1,12 @@
 //! The decision: request in, permit or denial out.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::address::{AddressClass, classify};
+use crate::denial::{Denial, DenialReason};
 use crate::host::{Authority, DnsName, Host};
-use crate::pattern::HostPattern;
+use crate::index::RuleIndex;
 use crate::rule::{Layer, Protocol, Rule, RuleId};
 
 /// What a client asks for, after parsing and before any look-up.
@@ -85,119 +85,6 @@ impl Permit {
             near: None,
         })
     }
-}
-
-/// A refusal, with what decided it.
-#[derive(Clone, Debug)]
-pub struct Denial {
-    /// Why.
-    pub reason: DenialReason,
-    /// The rule that refused, where one did.
-    pub rule: Option<RuleId>,
-    /// The rule that nearly permitted it.
-    pub near: Option<NearMiss>,
-}
-
-impl Denial {
-    /// A refusal that no rule of the policy made, such as a malformed request.
-    pub fn without_rule(reason: DenialReason) -> Self {
-        Self {
-            reason,
-            rule: None,
-            near: None,
-        }
-    }
-}
-
-/// Why a request was refused. The codes are API (docs/denials.md): they stand in the `palisade-denied` header,
-/// in the response body and in the audit log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DenialReason {
-    /// No allow rule names the destination.
-    NotAllowed,
-    /// A deny rule names it.
-    DenyRule,
-    /// A rule names the host, but not this port.
-    Port,
-    /// The operator permits it; the workspace's own policy does not.
-    Workspace,
-    /// The name resolved to an address of a class the rule does not open.
-    Address(AddressClass),
-    /// The destination is the inside's own loopback, or the gate itself.
-    Loopback,
-    /// The host or authority is malformed.
-    BadHost,
-    /// The request is malformed, ambiguous or over a limit.
-    BadRequest,
-    /// Target, `Host`, `ClientHello` or decision name different hosts.
-    HostMismatch,
-    /// TLS without a server name, or with an encrypted one.
-    NoServerName,
-    /// Not TLS on a tunnel that may carry only TLS, and not HTTP.
-    NotTls,
-    /// A scheme or protocol the gate does not carry.
-    Protocol,
-    /// Too many connections or too much waiting.
-    Limit,
-    /// The audit log cannot be written, so nothing passes.
-    Audit,
-}
-
-impl DenialReason {
-    /// The stable code.
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::NotAllowed => "not-allowed",
-            Self::DenyRule => "deny-rule",
-            Self::Port => "port-not-allowed",
-            Self::Workspace => "workspace-policy",
-            Self::Address(AddressClass::Metadata) => "metadata-address",
-            Self::Address(_) => "private-address",
-            Self::Loopback => "loopback",
-            Self::BadHost => "bad-host",
-            Self::BadRequest => "bad-request",
-            Self::HostMismatch => "host-mismatch",
-            Self::NoServerName => "no-server-name",
-            Self::NotTls => "not-tls",
-            Self::Protocol => "protocol",
-            Self::Limit => "limit",
-            Self::Audit => "audit-unavailable",
-        }
-    }
-}
-
-impl fmt::Display for DenialReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotAllowed => f.write_str("no rule allows it"),
-            Self::DenyRule => f.write_str("a deny rule names it"),
-            Self::Port => f.write_str("the host is allowed, but not on this port"),
-            Self::Workspace => f.write_str("the policy file of the workspace does not allow it"),
-            Self::Address(class) => write!(f, "it resolves to a {} address", class.as_str()),
-            Self::Loopback => f.write_str(
-                "localhost means the inside; connect to it directly, not through the gate",
-            ),
-            Self::BadHost => f.write_str("the host is malformed"),
-            Self::BadRequest => f.write_str("the request is malformed"),
-            Self::HostMismatch => f.write_str("the request names two different hosts"),
-            Self::NoServerName => f.write_str("the TLS handshake names no server"),
-            Self::NotTls => f.write_str(
-                "the connection is neither TLS nor HTTP, and the rule permits no other protocol",
-            ),
-            Self::Protocol => f.write_str("the gate does not carry this protocol"),
-            Self::Limit => f.write_str("a limit of the gate is reached"),
-            Self::Audit => f.write_str("the audit log cannot be written"),
-        }
-    }
-}
-
-/// A rule that came close, and what was missing.
-#[derive(Clone, Debug)]
-pub struct NearMiss {
-    /// The rule.
-    pub rule: RuleId,
-    /// What did not fit, in plain words.
-    pub because: String,
 }
 
 /// The network half of a policy, compiled. Look-up cost depends on the number of labels in the name, not on
@@ -336,158 +223,6 @@ impl NetworkPolicyBuilder {
     }
 }
 
-/// Rules, found by host without a scan: exact hosts by hash, wildcards by a walk over the name's parents.
-#[derive(Clone, Debug, Default)]
-struct RuleIndex {
-    rules: Vec<Rule>,
-    ids: Vec<(RuleId, RuleId)>,
-    exact: HashMap<Host, Vec<usize>>,
-    below: HashMap<Box<str>, Vec<usize>>,
-}
-
-impl RuleIndex {
-    fn push(&mut self, rule: Rule) {
-        let at = self.rules.len();
-        match &rule.pattern {
-            HostPattern::Exact(host) => self.exact.entry(host.clone()).or_default().push(at),
-            HostPattern::Below(name) => {
-                self.below.entry(name.as_str().into()).or_default().push(at)
-            }
-        }
-        let id = |verb| RuleId::new(verb, &rule.pattern, &rule.source);
-        self.ids.push((id("allow"), id("deny")));
-        self.rules.push(rule);
-    }
-
-    /// Indices of the rules whose host matches, most specific first.
-    fn indices(&self, host: &Host) -> impl Iterator<Item = usize> {
-        let exact = self.exact.get(host).into_iter().flatten().copied();
-        let name = match host {
-            Host::Name(name) => name.as_str(),
-            Host::Ip(_) => "",
-        };
-        let parents = std::iter::successors(parent_of(name), |name| parent_of(name));
-        exact.chain(
-            parents
-                .filter_map(|parent| self.below.get(parent))
-                .flatten()
-                .copied(),
-        )
-    }
-
-    fn of_host(&self, host: &Host) -> impl Iterator<Item = &Rule> {
-        self.indices(host).map(|at| &self.rules[at])
-    }
-
-    fn find(&self, request: &Request<'_>) -> Option<Found<'_>> {
-        let at = self
-            .indices(request.host)
-            .find(|at| self.rules[*at].ports.contains(request.port))?;
-        Some(Found {
-            rule: &self.rules[at],
-            ids: &self.ids[at],
-        })
-    }
-
-    fn miss(&self, request: &Request<'_>) -> Denial {
-        if let Some(at) = self.indices(request.host).next() {
-            let because = format!("it covers {}, not {}", self.rules[at].ports, request.port);
-            let near = Some(NearMiss {
-                rule: self.ids[at].0.clone(),
-                because,
-            });
-            return Denial {
-                reason: DenialReason::Port,
-                rule: None,
-                near,
-            };
-        }
-        Denial {
-            reason: DenialReason::NotAllowed,
-            rule: None,
-            near: self.nearest(request.host),
-        }
-    }
-
-    /// The rule a person most likely had in mind: the apex of a wildcard, the wildcard's sibling, one typo away.
-    /// Refusals are rare next to requests and this runs after one, yet an agent can cause many: it stays linear
-    /// in the rules up to a cap.
-    fn nearest(&self, host: &Host) -> Option<NearMiss> {
-        const SCANNED: usize = 256;
-        let Host::Name(name) = host else { return None };
-        let apex = self
-            .below
-            .get(name.as_str())
-            .and_then(|found| found.first());
-        let by_relation = self
-            .rules
-            .iter()
-            .take(SCANNED)
-            .position(|rule| relation(rule, name).is_some());
-        let at = apex.copied().or(by_relation)?;
-        let because = if apex.is_some() {
-            format!("it covers names below {name}, not {name} itself")
-        } else {
-            relation(&self.rules[at], name)?
-        };
-        Some(NearMiss {
-            rule: self.ids[at].0.clone(),
-            because,
-        })
-    }
-}
-
-struct Found<'a> {
-    rule: &'a Rule,
-    ids: &'a (RuleId, RuleId),
-}
-
-impl Found<'_> {
-    fn id(&self, verb: &str) -> RuleId {
-        if verb == "deny" {
-            self.ids.1.clone()
-        } else {
-            self.ids.0.clone()
-        }
-    }
-}
-
-impl std::ops::Deref for Found<'_> {
-    type Target = Rule;
-
-    fn deref(&self) -> &Rule {
-        self.rule
-    }
-}
-
-fn parent_of(name: &str) -> Option<&str> {
-    name.split_once('.').map(|(_, parent)| parent)
-}
-
-/// Why a rule that does not match may yet have been meant for this name.
-fn relation(rule: &Rule, name: &DnsName) -> Option<String> {
-    let HostPattern::Exact(Host::Name(own)) = &rule.pattern else {
-        return None;
-    };
-    let (own, asked) = (own.as_str(), name.as_str());
-    if asked
-        .strip_suffix(own)
-        .is_some_and(|rest| rest.ends_with('.'))
-    {
-        return Some(format!("it covers {own} alone, not the names below it"));
-    }
-    if own
-        .strip_suffix(asked)
-        .is_some_and(|rest| rest.ends_with('.'))
-    {
-        return Some(format!("it covers {own}, not {asked}"));
-    }
-    let same_zone = parent_of(own).is_some()
-        && parent_of(own) == parent_of(asked)
-        && parent_of(own)?.contains('.');
-    same_zone.then(|| format!("it covers {own}, a sibling of {asked}"))
-}
-
 /// `localhost` and the loopback addresses mean the inside, which the gate cannot reach and must not confuse with
 /// the host's own loopback.
 fn is_inner_loopback(host: &Host) -> bool {
@@ -500,6 +235,7 @@ fn is_inner_loopback(host: &Host) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pattern::HostPattern;
     use crate::rule::{Ports, Source};
 
     fn rule(pattern: &str, ports: Ports) -> Rule {

@@ -26,15 +26,16 @@
 
 mod address;
 mod decision;
+mod denial;
 mod file;
 mod host;
+mod index;
 mod pattern;
 mod rule;
 
 pub use address::{AddressClass, classify};
-pub use decision::{
-    Decision, Denial, DenialReason, NearMiss, NetworkPolicy, NetworkPolicyBuilder, Permit, Request,
-};
+pub use decision::{Decision, NetworkPolicy, NetworkPolicyBuilder, Permit, Request};
+pub use denial::{Denial, DenialReason, NearMiss};
 pub use file::{FileAccess, FileDecision, FileGrant, FilePolicy};
 pub use host::{Authority, DnsName, Host, HostError};
 pub use pattern::{HostPattern, PatternError};

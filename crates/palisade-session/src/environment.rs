@@ -14,8 +14,14 @@ pub const PROXY_PORT: u16 = 3128;
 const NO_PROXY: &str = "localhost,127.0.0.1,::1";
 
 /// Search path where nothing of the host's own is visible inside.
-const DEFAULT_PATH: [&str; 6] =
-    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+const DEFAULT_PATH: [&str; 6] = [
+    "/usr/local/sbin",
+    "/usr/local/bin",
+    "/usr/sbin",
+    "/usr/bin",
+    "/sbin",
+    "/bin",
+];
 
 /// Proxy variables that take a URL, in both spellings where clients differ: wget and gRPC read lower case only, Java
 /// build tools and .NET prefer upper case.
@@ -86,16 +92,23 @@ impl InnerEnvironment<'_> {
         self.put_proxy(&mut env);
         self.put_trust(&mut env);
         for name in self.pass {
-            if let Some(value) = self.from_host(name) {
+            if let Some(value) = self.on_host(name) {
                 env.insert(name.into(), value.to_owned());
             }
         }
-        env.extend(self.set.iter().map(|(name, value)| (name.into(), value.into())));
+        env.extend(
+            self.set
+                .iter()
+                .map(|(name, value)| (name.into(), value.into())),
+        );
         env.into_iter().collect()
     }
 
-    fn from_host(&self, name: &str) -> Option<&OsStr> {
-        self.host.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_os_str())
+    fn on_host(&self, name: &str) -> Option<&OsStr> {
+        self.host
+            .iter()
+            .find(|(own, _)| own == name)
+            .map(|(_, value)| value.as_os_str())
     }
 
     fn put_basics(&self, env: &mut BTreeMap<OsString, OsString>, visible: impl Fn(&Path) -> bool) {
@@ -106,7 +119,9 @@ impl InnerEnvironment<'_> {
         put("PWD", self.directory.as_os_str());
         put("TMPDIR", OsStr::new("/tmp"));
         put("PALISADE_SESSION", OsStr::new(self.session));
-        let shell = self.from_host("SHELL").filter(|shell| visible(Path::new(shell)));
+        let shell = self
+            .on_host("SHELL")
+            .filter(|shell| visible(Path::new(shell)));
         put("SHELL", shell.unwrap_or(OsStr::new("/bin/sh")));
         put("PATH", &self.search_path(visible));
     }
@@ -114,8 +129,9 @@ impl InnerEnvironment<'_> {
     /// The host's search path as far as it is shown inside, so that the inside finds the same programs in the same
     /// order, then the usual folders.
     fn search_path(&self, visible: impl Fn(&Path) -> bool) -> OsString {
-        let host = self.from_host("PATH").unwrap_or_default();
-        let own = std::env::split_paths(host).filter(|folder| folder.is_absolute() && visible(folder));
+        let host = self.on_host("PATH").unwrap_or_default();
+        let own =
+            std::env::split_paths(host).filter(|folder| folder.is_absolute() && visible(folder));
         let mut folders: Vec<PathBuf> = Vec::new();
         for folder in own.chain(DEFAULT_PATH.iter().map(PathBuf::from)) {
             if !folders.contains(&folder) {
@@ -145,7 +161,9 @@ impl InnerEnvironment<'_> {
     }
 
     fn put_trust(&self, env: &mut BTreeMap<OsString, OsString>) {
-        let Some((combined, additional)) = self.bundles else { return };
+        let Some((combined, additional)) = self.bundles else {
+            return;
+        };
         for name in BUNDLE_VARIABLES {
             env.insert(name.into(), combined.into());
         }
@@ -164,10 +182,20 @@ impl InnerEnvironment<'_> {
 mod tests {
     use super::*;
 
-    fn build(host: &[(&str, &str)], pass: &[&str], set: &[(&str, &str)]) -> BTreeMap<String, String> {
-        let host: Vec<_> = host.iter().map(|(n, v)| (OsString::from(n), OsString::from(v))).collect();
+    fn build(
+        host: &[(&str, &str)],
+        pass: &[&str],
+        set: &[(&str, &str)],
+    ) -> BTreeMap<String, String> {
+        let host: Vec<_> = host
+            .iter()
+            .map(|(n, v)| (OsString::from(n), OsString::from(v)))
+            .collect();
         let pass: Vec<_> = pass.iter().map(|n| (*n).to_owned()).collect();
-        let set: Vec<_> = set.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let set: Vec<_> = set
+            .iter()
+            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+            .collect();
         let inner = InnerEnvironment {
             host: &host,
             pass: &pass,
@@ -179,21 +207,45 @@ mod tests {
             bundles: None,
         };
         let env = inner.build(|folder| folder.starts_with("/usr") || folder.starts_with("/bin"));
-        env.into_iter().map(|(n, v)| (n.into_string().unwrap(), v.into_string().unwrap())).collect()
+        env.into_iter()
+            .map(|(n, v)| (n.into_string().unwrap(), v.into_string().unwrap()))
+            .collect()
     }
 
     #[test]
     fn nothing_is_inherited_that_was_not_named() {
-        let env = build(&[("AWS_SECRET_ACCESS_KEY", "x"), ("TERM", "xterm"), ("LD_PRELOAD", "y")], &["TERM"], &[]);
+        let env = build(
+            &[
+                ("AWS_SECRET_ACCESS_KEY", "x"),
+                ("TERM", "xterm"),
+                ("LD_PRELOAD", "y"),
+            ],
+            &["TERM"],
+            &[],
+        );
         assert_eq!(env["TERM"], "xterm");
         assert!(!env.contains_key("AWS_SECRET_ACCESS_KEY") && !env.contains_key("LD_PRELOAD"));
-        assert_eq!((env["HOME"].as_str(), env["TMPDIR"].as_str()), ("/home/u", "/tmp"));
+        assert_eq!(
+            (env["HOME"].as_str(), env["TMPDIR"].as_str()),
+            ("/home/u", "/tmp")
+        );
     }
 
     #[test]
     fn d37_proxy_variables_name_the_gate_and_only_loopback_is_exempt() {
-        let env = build(&[("HTTP_PROXY", "http://corp:1"), ("NO_PROXY", "*")], &[], &[]);
-        for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+        let env = build(
+            &[("HTTP_PROXY", "http://corp:1"), ("NO_PROXY", "*")],
+            &[],
+            &[],
+        );
+        for name in [
+            "HTTP_PROXY",
+            "http_proxy",
+            "HTTPS_PROXY",
+            "https_proxy",
+            "ALL_PROXY",
+            "all_proxy",
+        ] {
             assert_eq!(env[name], "http://127.0.0.1:3128");
         }
         assert_eq!(env["NO_PROXY"], "localhost,127.0.0.1,::1");
@@ -201,13 +253,30 @@ mod tests {
 
     #[test]
     fn the_search_path_keeps_the_hosts_order_and_drops_what_is_hidden() {
-        let env = build(&[("PATH", "/usr/games:/home/u/secret/bin:relative:/usr/bin"), ("SHELL", "/home/u/sh")], &[], &[]);
-        assert_eq!(env["PATH"], "/usr/games:/usr/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin:/bin");
+        let env = build(
+            &[
+                ("PATH", "/usr/games:/home/u/secret/bin:relative:/usr/bin"),
+                ("SHELL", "/home/u/sh"),
+            ],
+            &[],
+            &[],
+        );
+        assert_eq!(
+            env["PATH"],
+            "/usr/games:/usr/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin:/bin"
+        );
         assert_eq!(env["SHELL"], "/bin/sh");
     }
 
     #[test]
     fn set_values_win() {
-        assert_eq!(build(&[("CI", "0")], &["CI"], &[("CI", "1"), ("TMPDIR", "/w/tmp")])["CI"], "1");
+        assert_eq!(
+            build(
+                &[("CI", "0")],
+                &["CI"],
+                &[("CI", "1"), ("TMPDIR", "/w/tmp")]
+            )["CI"],
+            "1"
+        );
     }
 }

@@ -21,17 +21,28 @@ impl GateThread {
     pub(crate) fn start(config: GateConfig, endpoint: EgressEndpoint) -> io::Result<Self> {
         let (stop, stopped) = oneshot::channel::<()>();
         let (ended, alive) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        let thread = std::thread::Builder::new().name("gate".into()).spawn(move || {
-            // Closing this end is what the supervisor sees, however the thread ends: by return or by panic.
-            let _alive = alive;
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build()?;
-            let shutdown = async {
-                // A dropped sender means the supervisor is gone: stop as well.
-                let _ = stopped.await;
-            };
-            runtime.block_on(Gate::new(config).serve(endpoint, shutdown)).map_err(io::Error::other)
-        })?;
-        Ok(Self { thread, stop, ended })
+        let thread = std::thread::Builder::new()
+            .name("gate".into())
+            .spawn(move || {
+                // Closing this end is what the supervisor sees, however the thread ends: by return or by panic.
+                let _alive = alive;
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .max_blocking_threads(4)
+                    .build()?;
+                let shutdown = async {
+                    // A dropped sender means the supervisor is gone: stop as well.
+                    let _ = stopped.await;
+                };
+                runtime
+                    .block_on(Gate::new(config).serve(endpoint, shutdown))
+                    .map_err(io::Error::other)
+            })?;
+        Ok(Self {
+            thread,
+            stop,
+            ended,
+        })
     }
 
     /// Readable once the gate has ended.
@@ -43,6 +54,8 @@ impl GateThread {
     pub(crate) fn finish(self) -> io::Result<Summary> {
         // A gate that ended on its own is no longer listening, which the join below reports.
         let _ = self.stop.send(());
-        self.thread.join().map_err(|_| io::Error::other("the gate's thread panicked"))?
+        self.thread
+            .join()
+            .map_err(|_| io::Error::other("the gate's thread panicked"))?
     }
 }

@@ -15,9 +15,12 @@ impl SessionId {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let (year, month, day) = civil(since / 86_400);
         let (hour, minute, second) = (since / 3600 % 24, since / 60 % 60, since % 60);
-        let tail: String =
-            (0..5).map(|at| char::from(ALPHABET[(random >> (5 * at)) as usize % ALPHABET.len()])).collect();
-        Self(format!("{year:04}{month:02}{day:02}-{hour:02}{minute:02}{second:02}-{tail}"))
+        let tail: String = (0..5)
+            .map(|at| char::from(ALPHABET[(random >> (5 * at)) as usize % ALPHABET.len()]))
+            .collect();
+        Self(format!(
+            "{year:04}{month:02}{day:02}-{hour:02}{minute:02}{second:02}-{tail}"
+        ))
     }
 
     /// Reads a name a person typed. Anything but letters, digits and hyphens is refused, so that a name can never
@@ -43,11 +46,20 @@ impl fmt::Display for SessionId {
 fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let from_march = (5 * day_of_year + 2) / 153;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    (year_of_era + era * 400 + u64::from(month <= 2), month, day_of_year - (153 * from_march + 2) / 5 + 1)
+    let month = if from_march < 10 {
+        from_march + 3
+    } else {
+        from_march - 9
+    };
+    (
+        year_of_era + era * 400 + u64::from(month <= 2),
+        month,
+        day_of_year - (153 * from_march + 2) / 5 + 1,
+    )
 }
 
 #[cfg(test)]

@@ -89,20 +89,32 @@ impl Plan {
     /// # Errors
     /// The host's system cannot be read.
     pub fn new(id: SessionId, request: &Request<'_>) -> Result<Self, PlanError> {
-        let Request { policy, argv, user, .. } = request;
+        let Request {
+            policy, argv, user, ..
+        } = request;
         let account = account(request);
         let tree = policy.tree(Path::new("/"), &account)?;
         let workspace = policy.workspace.value.clone();
-        let directory = if is_shown(&tree, request.current_dir) { request.current_dir } else { &workspace };
+        let directory = if is_shown(&tree, request.current_dir) {
+            request.current_dir
+        } else {
+            &workspace
+        };
         let environment = environment(request, &account, &tree, directory, &id);
         let proxy = policy.upstream_proxy.as_ref();
         Ok(Self {
             program: argv[0].to_string_lossy().into_owned(),
-            upstream_proxy: proxy.map(|proxy| upstream_proxy(&proxy.value)).transpose()?,
+            upstream_proxy: proxy
+                .map(|proxy| upstream_proxy(&proxy.value))
+                .transpose()?,
             policy_digest: Digest::of(explain(policy).to_string().as_bytes()).to_string(),
             network: Arc::new(policy.network.clone()),
             spec: BoundarySpec {
-                command: Command { argv: argv.to_vec(), environment, directory: directory.to_path_buf() },
+                command: Command {
+                    argv: argv.to_vec(),
+                    environment,
+                    directory: directory.to_path_buf(),
+                },
                 identity: Identity {
                     uid: user.uid,
                     gid: user.gid,
@@ -112,7 +124,10 @@ impl Plan {
                 hostname: account.hostname().to_owned(),
                 tree,
                 limits: policy.limits(),
-                egress: EgressWanted { proxy_port: PROXY_PORT, fallback_ports: caught_ports(&policy.network) },
+                egress: EgressWanted {
+                    proxy_port: PROXY_PORT,
+                    fallback_ports: caught_ports(&policy.network),
+                },
                 foreground: false,
             },
             workspace,
@@ -125,7 +140,9 @@ fn account(request: &Request<'_>) -> AgentAccount {
     let user = request.user;
     let account = AgentAccount::new(&user.name, user.uid, user.gid, request.home, HOSTNAME);
     match request.environment.iter().find(|(name, _)| name == "SHELL") {
-        Some((_, shell)) if Path::new(shell).starts_with("/usr") || Path::new(shell).starts_with("/bin") => {
+        Some((_, shell))
+            if Path::new(shell).starts_with("/usr") || Path::new(shell).starts_with("/bin") =>
+        {
             account.with_shell(Path::new(shell))
         }
         _ => account,
@@ -141,7 +158,11 @@ fn environment(
 ) -> Vec<(OsString, OsString)> {
     let own = &request.policy.environment;
     let pass: Vec<String> = own.pass.keys().cloned().collect();
-    let set: Vec<_> = own.set.iter().map(|(name, value)| (name.clone(), value.value.clone())).collect();
+    let set: Vec<_> = own
+        .set
+        .iter()
+        .map(|(name, value)| (name.clone(), value.value.clone()))
+        .collect();
     let more_roots = !request.policy.extra_ca.is_empty();
     InnerEnvironment {
         host: request.environment,
@@ -156,15 +177,23 @@ fn environment(
     .build(|folder| is_shown(tree, folder))
 }
 
-fn upstream_proxy(proxy: &palisade_config::UpstreamProxy) -> Result<UpstreamProxy, UpstreamProxyError> {
-    let login = proxy.login.as_ref().map(|login| (login.expose_user(), login.expose_password()));
+fn upstream_proxy(
+    proxy: &palisade_config::UpstreamProxy,
+) -> Result<UpstreamProxy, UpstreamProxyError> {
+    let login = proxy
+        .login
+        .as_ref()
+        .map(|login| (login.expose_user(), login.expose_password()));
     UpstreamProxy::new(proxy.authority.clone(), login)
 }
 
 /// The ports to catch one by one where the kernel lacks the means to catch all.
 fn caught_ports(network: &NetworkPolicy) -> Vec<u16> {
     let named = network.allow_rules(palisade_policy::Layer::Operator).iter();
-    let named = named.filter_map(|rule| rule.ports.as_slice()).flatten().copied();
+    let named = named
+        .filter_map(|rule| rule.ports.as_slice())
+        .flatten()
+        .copied();
     let mut ports: Vec<u16> = ALWAYS_CAUGHT.into_iter().chain(named).collect();
     ports.sort_unstable();
     ports.dedup();

@@ -74,7 +74,9 @@ impl RunError {
     pub fn fix(&self) -> Option<&str> {
         match self {
             Self::Start(error) => error.fix.as_deref(),
-            Self::State(_) | Self::Audit(_) => Some("palisade keeps its logs in $XDG_STATE_HOME/palisade or ~/.local/state/palisade"),
+            Self::State(_) | Self::Audit(_) => Some(
+                "palisade keeps its logs in $XDG_STATE_HOME/palisade or ~/.local/state/palisade",
+            ),
             Self::Gate(_) | Self::Own(..) => None,
         }
     }
@@ -86,13 +88,15 @@ impl RunError {
 /// Whatever kept the agent from running, or ended its session before it did.
 pub fn run(mut plan: Plan, backend: &dyn Backend, state: &StateDir) -> Result<Report, RunError> {
     let own = |what: &'static str| move |error: io::Error| RunError::Own(what, error);
-    let signals = SignalFd::block(&HANDLED.map(|signal| signal.as_raw())).map_err(own("take over signals"))?;
+    let signals = SignalFd::block(&HANDLED.map(|signal| signal.as_raw()))
+        .map_err(own("take over signals"))?;
     let mut terminal = Terminal::open();
     plan.spec.foreground = terminal.lend_at_once();
     let log = Log::open(&plan, backend.name(), state)?;
     let mut running = backend.start(&plan.spec).map_err(RunError::Start)?;
     let endpoint = running.endpoint().map_err(RunError::Start)?;
-    let gate = GateThread::start(gate_config(&mut plan, &log), endpoint).map_err(own("start the gate"))?;
+    let gate =
+        GateThread::start(gate_config(&mut plan, &log), endpoint).map_err(own("start the gate"))?;
     let ending = Supervisor {
         running: &mut *running,
         terminal: &mut terminal,
@@ -104,7 +108,9 @@ pub fn run(mut plan: Plan, backend: &dyn Backend, state: &StateDir) -> Result<Re
     drop(terminal);
     // Whatever happened above, nothing inside may outlive this point, and the gate's last events come after it.
     running.kill();
-    let summary = gate.finish().map_err(|error| RunError::Gate(error.to_string()))?;
+    let summary = gate
+        .finish()
+        .map_err(|error| RunError::Gate(error.to_string()))?;
     let outcome = match ending.map_err(own("watch the session"))? {
         Ending::Exited(code) => Outcome::Exited(code),
         Ending::Killed(signal, limit) => Outcome::Killed(signal, limit),
@@ -112,7 +118,10 @@ pub fn run(mut plan: Plan, backend: &dyn Backend, state: &StateDir) -> Result<Re
         Ending::GateLost => return Err(RunError::Gate("its thread returned".into())),
     };
     log.close(&plan, state, &outcome, &summary)?;
-    Ok(Report { outcome, gate: summary })
+    Ok(Report {
+        outcome,
+        gate: summary,
+    })
 }
 
 fn gate_config(plan: &mut Plan, log: &Log) -> GateConfig {
@@ -140,7 +149,9 @@ impl Log {
             ended: None,
         };
         let lock = state.create(&plan.id, &record)?;
-        let writer = lock.try_clone().map_err(|error| RunError::Own("open the audit log", error))?;
+        let writer = lock
+            .try_clone()
+            .map_err(|error| RunError::Own("open the audit log", error))?;
         let sink = Arc::new(LineSink::new(plan.id.as_str(), Box::new(writer)));
         let start = EventKind::Start {
             command: plan.program.clone(),
@@ -148,21 +159,47 @@ impl Log {
             policy: plan.policy_digest.clone(),
         };
         sink.record(&Event::at(SystemTime::now(), start))?;
-        Ok(Self { sink, record, _lock: lock })
+        Ok(Self {
+            sink,
+            record,
+            _lock: lock,
+        })
     }
 
-    fn close(mut self, plan: &Plan, state: &StateDir, outcome: &Outcome, summary: &Summary) -> Result<(), RunError> {
+    fn close(
+        mut self,
+        plan: &Plan,
+        state: &StateDir,
+        outcome: &Outcome,
+        summary: &Summary,
+    ) -> Result<(), RunError> {
         let (status, allowed, denied) = (outcome.status(), summary.allowed, summary.denied);
-        self.sink.record(&Event::at(SystemTime::now(), EventKind::End { status, denied, allowed }))?;
+        self.sink.record(&Event::at(
+            SystemTime::now(),
+            EventKind::End {
+                status,
+                denied,
+                allowed,
+            },
+        ))?;
         self.sink.flush()?;
         let (lines, head) = self.sink.head();
         let head = head.to_string();
-        self.record.ended = Some(RecordedEnding { time_us: unix_micros(), status, allowed, denied, lines, head });
+        self.record.ended = Some(RecordedEnding {
+            time_us: unix_micros(),
+            status,
+            allowed,
+            denied,
+            lines,
+            head,
+        });
         Ok(state.write_record(&plan.id, &self.record)?)
     }
 }
 
 fn unix_micros() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }

@@ -93,7 +93,13 @@ impl StateDir {
         let entries = match fs::read_dir(&path) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(StateError { operation: "read", path, error }),
+            Err(error) => {
+                return Err(StateError {
+                    operation: "read",
+                    path,
+                    error,
+                });
+            }
         };
         let ids = entries.filter_map(|entry| SessionId::parse(entry.ok()?.file_name().to_str()?));
         let mut records: Vec<_> = ids.filter_map(|id| self.record(&id).ok()).collect();
@@ -107,37 +113,77 @@ impl StateDir {
     /// There is none, or it cannot be read.
     pub fn record(&self, id: &SessionId) -> Result<SessionRecord, StateError> {
         let path = self.session(id).join("session.json");
-        let read = fs::read(&path).and_then(|text| serde_json::from_slice(&text).map_err(io::Error::other));
-        read.map_err(|error| StateError { operation: "read", path, error })
+        let read = fs::read(&path)
+            .and_then(|text| serde_json::from_slice(&text).map_err(io::Error::other));
+        read.map_err(|error| StateError {
+            operation: "read",
+            path,
+            error,
+        })
     }
 
     /// Whether the session runs now: its log is locked for as long as it does.
     pub fn running(&self, id: &SessionId) -> bool {
-        let Ok(file) = File::open(self.log(id)) else { return false };
+        let Ok(file) = File::open(self.log(id)) else {
+            return false;
+        };
         flock(&file, FlockOperation::NonBlockingLockShared).is_err()
     }
 
     /// Makes the folder of a new session, writes its record and opens its log.
-    pub(crate) fn create(&self, id: &SessionId, record: &SessionRecord) -> Result<File, StateError> {
+    pub(crate) fn create(
+        &self,
+        id: &SessionId,
+        record: &SessionRecord,
+    ) -> Result<File, StateError> {
         let folder = self.session(id);
         let private = |path: &Path| DirBuilder::new().recursive(true).mode(0o700).create(path);
-        private(&folder).map_err(|error| StateError { operation: "create", path: folder.clone(), error })?;
+        private(&folder).map_err(|error| StateError {
+            operation: "create",
+            path: folder.clone(),
+            error,
+        })?;
         let path = self.log(id);
-        let open = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path);
-        let log = open.map_err(|error| StateError { operation: "create", path: path.clone(), error })?;
-        flock(&log, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|error| StateError { operation: "lock", path, error: error.into() })?;
+        let open = OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path);
+        let log = open.map_err(|error| StateError {
+            operation: "create",
+            path: path.clone(),
+            error,
+        })?;
+        flock(&log, FlockOperation::NonBlockingLockExclusive).map_err(|error| StateError {
+            operation: "lock",
+            path,
+            error: error.into(),
+        })?;
         self.write_record(id, record)?;
         Ok(log)
     }
 
     /// Replaces a session's record. A crash leaves the old one or the new one.
-    pub(crate) fn write_record(&self, id: &SessionId, record: &SessionRecord) -> Result<(), StateError> {
+    pub(crate) fn write_record(
+        &self,
+        id: &SessionId,
+        record: &SessionRecord,
+    ) -> Result<(), StateError> {
         let path = self.session(id).join("session.json");
-        let fail = |error| StateError { operation: "write", path: path.clone(), error };
+        let fail = |error| StateError {
+            operation: "write",
+            path: path.clone(),
+            error,
+        };
         let text = serde_json::to_vec(record).map_err(|error| fail(error.into()))?;
         let temporary = path.with_extension("json.new");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary).map_err(fail)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)
+            .map_err(fail)?;
         file.write_all(&text).map_err(fail)?;
         fs::rename(&temporary, &path).map_err(fail)
     }

@@ -82,8 +82,15 @@ impl Supervisor<'_> {
     /// Waits for something to do. Says whether signals came, and whether the gate ended.
     fn wait(&self, deadline: Option<Instant>) -> io::Result<(bool, bool)> {
         let until_deadline = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        let timeout = if self.sample { Some(until_deadline.map_or(SAMPLE, |left| left.min(SAMPLE))) } else { until_deadline };
-        let timeout = timeout.map(|left| Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() });
+        let timeout = if self.sample {
+            Some(until_deadline.map_or(SAMPLE, |left| left.min(SAMPLE)))
+        } else {
+            until_deadline
+        };
+        let timeout = timeout.map(|left| Timespec {
+            tv_sec: left.as_secs().cast_signed(),
+            tv_nsec: left.subsec_nanos().into(),
+        });
         let event_source = self.running.event_source();
         let mut fds = [
             PollFd::new(&event_source, PollFlags::IN),
@@ -102,7 +109,9 @@ impl Supervisor<'_> {
         let mut ending = false;
         while let Some(number) = self.signals.next()? {
             // Stops of palisade itself come back as the agent's own stop; being continued is noticed there too.
-            let own = [Signal::CONT, Signal::TTIN, Signal::TTOU].iter().any(|signal| signal.as_raw() == number);
+            let own = [Signal::CONT, Signal::TTIN, Signal::TTOU]
+                .iter()
+                .any(|signal| signal.as_raw() == number);
             if own {
                 continue;
             }
@@ -143,7 +152,9 @@ impl Supervisor<'_> {
 
     fn drop_stops(&mut self) -> io::Result<()> {
         while let Some(number) = self.signals.next()? {
-            let stop = [Signal::TSTP, Signal::CONT, Signal::TTIN, Signal::TTOU].iter().any(|s| s.as_raw() == number);
+            let stop = [Signal::TSTP, Signal::CONT, Signal::TTIN, Signal::TTOU]
+                .iter()
+                .any(|s| s.as_raw() == number);
             if !stop {
                 self.running.request(Request::Signal(number))?;
             }

@@ -24,22 +24,37 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// Looks at the controlling terminal. A session without one (CI, a service) gets a value that does nothing.
     pub(crate) fn open() -> Self {
-        const O_CLOEXEC_NOCTTY: i32 = (rustix::fs::OFlags::CLOEXEC.bits() | rustix::fs::OFlags::NOCTTY.bits()) as i32;
-        let tty = OpenOptions::new().read(true).write(true).custom_flags(O_CLOEXEC_NOCTTY).open("/dev/tty").ok();
+        const O_CLOEXEC_NOCTTY: i32 =
+            (rustix::fs::OFlags::CLOEXEC.bits() | rustix::fs::OFlags::NOCTTY.bits()) as i32;
+        let tty = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(O_CLOEXEC_NOCTTY)
+            .open("/dev/tty")
+            .ok();
         let original = tty.as_ref().and_then(|tty| tcgetattr(tty).ok());
-        Self { tty, own_group: getpgrp(), original, agent_modes: None, lent: false }
+        Self {
+            tty,
+            own_group: getpgrp(),
+            original,
+            agent_modes: None,
+            lent: false,
+        }
     }
 
     /// Whether palisade's own group has the terminal now.
     pub(crate) fn is_ours(&self) -> bool {
-        self.tty.as_ref().is_some_and(|tty| tcgetpgrp(tty).is_ok_and(|group| group == self.own_group))
+        self.tty
+            .as_ref()
+            .is_some_and(|tty| tcgetpgrp(tty).is_ok_and(|group| group == self.own_group))
     }
 
     /// Whether the agent should have the terminal from the start: palisade owns it, and both standard input and
     /// output are a terminal. In a pipeline it is lent when the agent first asks, because a neighbour such as a
     /// pager may need it more.
     pub(crate) fn lend_at_once(&mut self) -> bool {
-        self.lent = self.is_ours() && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        self.lent =
+            self.is_ours() && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         self.lent
     }
 

@@ -12,6 +12,7 @@ pub(crate) const NAMES: [&str; 1] = ["native"];
 pub(crate) fn by_name(name: &str) -> Result<Box<dyn Backend>, Failure> {
     match name {
         "native" => Ok(Box::new(NativeBackend)),
-        other => Err(Failure::new(format!("unknown boundary `{other}`")).hint(format!("known: {}", NAMES.join(", ")))),
+        other => Err(Failure::new(format!("unknown boundary `{other}`"))
+            .hint(format!("known: {}", NAMES.join(", ")))),
     }
 }

@@ -9,9 +9,16 @@ use crate::failure;
 
 /// Run an AI agent inside a boundary, with one gate as its only way out.
 #[derive(Debug, Parser)]
-#[command(name = "palisade", version, max_term_width = 100, disable_help_subcommand = true)]
-#[command(after_help = "Exit status: the agent's own; 125 if palisade itself failed, 126 if the command cannot be \
-executed, 127 if it was not found, 128+N if signal N ended it.")]
+#[command(
+    name = "palisade",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
+#[command(
+    after_help = "Exit status: the agent's own; 125 if palisade itself failed, 126 if the command cannot be \
+executed, 127 if it was not found, 128+N if signal N ended it."
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -34,7 +41,11 @@ pub(crate) enum Command {
 pub(crate) fn usage_exit(error: &clap::Error) -> ExitCode {
     // Nothing sensible is left to do when standard output is closed.
     let _ = error.print();
-    if error.use_stderr() { ExitCode::from(failure::FAILED) } else { ExitCode::SUCCESS }
+    if error.use_stderr() {
+        ExitCode::from(failure::FAILED)
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 #[cfg(test)]

@@ -23,7 +23,11 @@ pub(crate) struct Failure {
 impl Failure {
     /// A failure of palisade itself.
     pub(crate) fn new(message: impl Display) -> Self {
-        Self { message: message.to_string(), hint: None, code: FAILED }
+        Self {
+            message: message.to_string(),
+            hint: None,
+            code: FAILED,
+        }
     }
 
     /// Adds what the person can do.

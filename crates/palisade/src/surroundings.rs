@@ -31,18 +31,39 @@ impl Surroundings {
     /// Reads them.
     pub(crate) fn read() -> Result<Self, Failure> {
         let environment: Vec<_> = std::env::vars_os().collect();
-        let var = |name: &str| environment.iter().find(|(own, _)| own == name).map(|(_, value)| value.clone());
-        let folder = |name: &str| var(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let var = |name: &str| {
+            environment
+                .iter()
+                .find(|(own, _)| own == name)
+                .map(|(_, value)| value.clone())
+        };
+        let folder = |name: &str| {
+            var(name)
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute())
+        };
+        let (uid, gid) = (
+            rustix::process::geteuid().as_raw(),
+            rustix::process::getegid().as_raw(),
+        );
         let home = folder("HOME").or_else(|| home_of(uid)).ok_or_else(|| {
-            Failure::new("find your home folder: HOME is not set to an absolute path").hint("set HOME and try again")
+            Failure::new("find your home folder: HOME is not set to an absolute path")
+                .hint("set HOME and try again")
         })?;
-        let current_dir = std::env::current_dir()
-            .map_err(|error| Failure::new(format!("find the current directory: {error}")).hint("cd to a folder that exists"))?;
-        let name = var("USER").and_then(|name| name.into_string().ok()).filter(|name| plain_name(name));
+        let current_dir = std::env::current_dir().map_err(|error| {
+            Failure::new(format!("find the current directory: {error}"))
+                .hint("cd to a folder that exists")
+        })?;
+        let name = var("USER")
+            .and_then(|name| name.into_string().ok())
+            .filter(|name| plain_name(name));
         Ok(Self {
             config_dir: folder("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config")),
-            state: StateDir::new(folder("XDG_STATE_HOME").unwrap_or_else(|| home.join(".local/state")).join("palisade")),
+            state: StateDir::new(
+                folder("XDG_STATE_HOME")
+                    .unwrap_or_else(|| home.join(".local/state"))
+                    .join("palisade"),
+            ),
             user: user(uid, gid, name),
             environment,
             home,
@@ -55,23 +76,41 @@ impl Surroundings {
 fn user(uid: u32, gid: u32, name: Option<String>) -> User {
     if uid != 0 {
         let name = name.unwrap_or_else(|| "agent".into());
-        return User { name, uid, gid, host_uid: uid, host_gid: gid };
+        return User {
+            name,
+            uid,
+            gid,
+            host_uid: uid,
+            host_gid: gid,
+        };
     }
     let host = FIRST_AGENT_ID + std::process::id();
-    User { name: "agent".into(), uid: INNER_ID, gid: INNER_ID, host_uid: host, host_gid: host }
+    User {
+        name: "agent".into(),
+        uid: INNER_ID,
+        gid: INNER_ID,
+        host_uid: host,
+        host_gid: host,
+    }
 }
 
 /// Names as `useradd` accepts them; the inside's `/etc/passwd` is made from it.
 fn plain_name(name: &str) -> bool {
     let fine = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-    !name.is_empty() && name.len() <= 32 && name != "root" && name.bytes().all(fine) && !name.starts_with('-')
+    !name.is_empty()
+        && name.len() <= 32
+        && name != "root"
+        && name.bytes().all(fine)
+        && !name.starts_with('-')
 }
 
 /// The home folder `/etc/passwd` names, for services that start without `HOME`.
 fn home_of(uid: u32) -> Option<PathBuf> {
     let text = fs::read("/etc/passwd").ok()?;
     let uid = uid.to_string();
-    let line = text.split(|b| *b == b'\n').find(|line| line.split(|b| *b == b':').nth(2) == Some(uid.as_bytes()))?;
+    let line = text
+        .split(|b| *b == b'\n')
+        .find(|line| line.split(|b| *b == b':').nth(2) == Some(uid.as_bytes()))?;
     let home = line.split(|b| *b == b':').nth(5)?;
     Some(PathBuf::from(std::ffi::OsStr::from_bytes(home)))
 }

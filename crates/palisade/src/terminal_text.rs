@@ -8,7 +8,11 @@ pub(crate) fn harmless(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         let bidi = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if c.is_control() || bidi { out.extend(c.escape_default()) } else { out.push(c) }
+        if c.is_control() || bidi {
+            out.extend(c.escape_default())
+        } else {
+            out.push(c)
+        }
     }
     out
 }
@@ -20,7 +24,10 @@ pub(crate) struct Palette(bool);
 impl Palette {
     /// For standard output.
     pub(crate) fn for_stdout() -> Self {
-        Self(std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()))
+        Self(
+            std::io::stdout().is_terminal()
+                && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+        )
     }
 
     pub(crate) fn good(self, text: &str) -> String {
@@ -44,7 +51,11 @@ impl Palette {
     }
 
     fn wrap(self, code: &str, text: &str) -> String {
-        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.0 {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 }
 
@@ -54,7 +65,10 @@ mod tests {
 
     #[test]
     fn a01_what_an_agent_wrote_cannot_steer_the_terminal() {
-        assert_eq!(harmless("a\u{1b}[31mb\r\n\u{202e}c"), "a\\u{1b}[31mb\\r\\n\\u{202e}c");
+        assert_eq!(
+            harmless("a\u{1b}[31mb\r\n\u{202e}c"),
+            "a\\u{1b}[31mb\\r\\n\\u{202e}c"
+        );
         assert_eq!(harmless("b\u{fc}cher.example"), "b\u{fc}cher.example");
     }
 }

@@ -4,7 +4,9 @@ use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
 use palisade_config::Effective;
-use palisade_policy::{Authority, Decision, DenialReason, FileAccess, FileDecision, HostError, Permit, Request};
+use palisade_policy::{
+    Authority, Decision, DenialReason, FileAccess, FileDecision, HostError, Permit, Request,
+};
 use palisade_workspace::AgentAccount;
 
 use super::policy_options::{PolicyOptions, load};
@@ -39,32 +41,64 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         (Some(url), _, _) => check_url(&policy, url, args.method.as_deref())?,
         (None, Some(path), _) => check_path(&policy, &here, path, FileAccess::Read)?,
         (None, None, Some(path)) => check_path(&policy, &here, path, FileAccess::Write)?,
-        (None, None, None) => return Err(Failure::new("nothing to check").hint("name a URL, --read PATH or --write PATH")),
+        (None, None, None) => {
+            return Err(
+                Failure::new("nothing to check").hint("name a URL, --read PATH or --write PATH")
+            );
+        }
     };
-    Ok(if allowed { ExitCode::SUCCESS } else { ExitCode::from(NO) })
+    Ok(if allowed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(NO)
+    })
 }
 
 fn check_url(policy: &Effective, url: &str, method: Option<&str>) -> Result<bool, Failure> {
-    let destination = destination(url)
-        .map_err(|error| Failure::new(format!("`{}` is not something to reach: {error}", harmless(url))).hint("write it as https://host/path, host or host:port"))?;
+    let destination = destination(url).map_err(|error| {
+        Failure::new(format!(
+            "`{}` is not something to reach: {error}",
+            harmless(url)
+        ))
+        .hint("write it as https://host/path, host or host:port")
+    })?;
     if let Some(method) = method {
         check_method(method)?;
     }
     let palette = Palette::for_stdout();
     let refused_method = method.filter(|m| matches!(*m, "TRACE" | "TRACK"));
-    match policy.network.decide(&Request::new(&destination.host, destination.port)) {
+    match policy
+        .network
+        .decide(&Request::new(&destination.host, destination.port))
+    {
         Decision::Permit(permit) if refused_method.is_none() => {
-            println!("{} {destination}: {}", palette.good("allowed"), permit.rule());
+            println!(
+                "{} {destination}: {}",
+                palette.good("allowed"),
+                permit.rule()
+            );
             print_addresses(&permit);
             Ok(true)
         }
         Decision::Permit(_) => {
-            println!("{} {destination}: the gate carries no {} requests", palette.bad("denied"), refused_method.unwrap_or_default());
+            println!(
+                "{} {destination}: the gate carries no {} requests",
+                palette.bad("denied"),
+                refused_method.unwrap_or_default()
+            );
             Ok(false)
         }
         Decision::Deny(denial) => {
-            let by = denial.rule.map(|rule| format!(" by {rule}")).unwrap_or_default();
-            println!("{} {destination}{by}: {} ({})", palette.bad("denied"), denial.reason, denial.reason.code());
+            let by = denial
+                .rule
+                .map(|rule| format!(" by {rule}"))
+                .unwrap_or_default();
+            println!(
+                "{} {destination}{by}: {} ({})",
+                palette.bad("denied"),
+                denial.reason,
+                denial.reason.code()
+            );
             if let Some(near) = denial.near {
                 println!("  nearly: {}; {}", near.rule, near.because);
             }
@@ -82,15 +116,22 @@ fn print_addresses(permit: &Permit) {
             Ok(()) => {}
             Err(denial) => println!("  but refused when connecting: {}", denial.reason),
         },
-        (None, None) => println!("  if its addresses are public, or the rule says `private = true`"),
+        (None, None) => {
+            println!("  if its addresses are public, or the rule says `private = true`")
+        }
     }
 }
 
 fn print_help(reason: DenialReason, destination: &Authority) {
     let host = &destination.host;
     match reason {
-        DenialReason::NotAllowed => println!("  to allow it: [[network.allow]] host = \"{host}\", or --allow {destination}"),
-        DenialReason::Port => println!("  to allow it: add {} to `ports` of that rule, or --allow {destination}", destination.port),
+        DenialReason::NotAllowed => {
+            println!("  to allow it: [[network.allow]] host = \"{host}\", or --allow {destination}")
+        }
+        DenialReason::Port => println!(
+            "  to allow it: add {} to `ports` of that rule, or --allow {destination}",
+            destination.port
+        ),
         _ => {}
     }
 }
@@ -104,7 +145,7 @@ fn destination(text: &str) -> Result<Authority, HostError> {
         None => (text, Some(443)),
     };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    Authority::parse(rest[..end].as_bytes(), default_port)
+    Authority::parse(&rest.as_bytes()[..end], default_port)
 }
 
 /// RFC 9110, section 5.6.2.
@@ -113,29 +154,64 @@ fn check_method(method: &str) -> Result<(), Failure> {
     if !method.is_empty() && method.bytes().all(token) {
         return Ok(());
     }
-    Err(Failure::new(format!("`{}` is not an HTTP method", harmless(method))))
+    Err(Failure::new(format!(
+        "`{}` is not an HTTP method",
+        harmless(method)
+    )))
 }
 
-fn check_path(policy: &Effective, here: &Surroundings, path: &Path, access: FileAccess) -> Result<bool, Failure> {
-    let account = AgentAccount::new(&here.user.name, here.user.uid, here.user.gid, &here.home, "palisade");
+fn check_path(
+    policy: &Effective,
+    here: &Surroundings,
+    path: &Path,
+    access: FileAccess,
+) -> Result<bool, Failure> {
+    let account = AgentAccount::new(
+        &here.user.name,
+        here.user.uid,
+        here.user.gid,
+        &here.home,
+        "palisade",
+    );
     let tree = policy.tree(Path::new("/"), &account)?;
     let files = policy.files(&tree);
     let path = resolve(&here.current_dir.join(expand_home(path, &here.home)));
     let shown = harmless(&path.display().to_string());
     let palette = Palette::for_stdout();
-    let verb = if access == FileAccess::Read { "read" } else { "write" };
+    let verb = if access == FileAccess::Read {
+        "read"
+    } else {
+        "write"
+    };
     match files.decide(&path, access) {
         FileDecision::Permit(grant) => {
-            println!("{} {verb} {shown}: {} ({})", palette.good("allowed"), grant.path.display(), grant.source);
+            println!(
+                "{} {verb} {shown}: {} ({})",
+                palette.good("allowed"),
+                grant.path.display(),
+                grant.source
+            );
             return Ok(true);
         }
         FileDecision::ReadOnly(grant) => {
-            println!("{} {verb} {shown}: shown read-only by {} ({})", palette.bad("denied"), grant.path.display(), grant.source);
+            println!(
+                "{} {verb} {shown}: shown read-only by {} ({})",
+                palette.bad("denied"),
+                grant.path.display(),
+                grant.source
+            );
         }
         FileDecision::Hidden(near) => {
-            println!("{} {verb} {shown}: nothing shows it, so it does not exist inside", palette.bad("denied"));
+            println!(
+                "{} {verb} {shown}: nothing shows it, so it does not exist inside",
+                palette.bad("denied")
+            );
             if let Some(grant) = near {
-                println!("  nearly: {} is shown ({})", grant.path.display(), grant.source);
+                println!(
+                    "  nearly: {} is shown ({})",
+                    grant.path.display(),
+                    grant.source
+                );
             }
         }
         FileDecision::BadPath => return Err(Failure::new(format!("`{shown}` is not a path"))),

@@ -26,26 +26,47 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         usable |= probe.usable();
         if args.json {
             let capabilities: Vec<_> = probe.capabilities.iter().map(as_json).collect();
-            report.push(json!({ "boundary": name, "usable": probe.usable(), "capabilities": capabilities }));
+            report.push(
+                json!({ "boundary": name, "usable": probe.usable(), "capabilities": capabilities }),
+            );
         } else {
             print_probe(name, &probe);
         }
     }
     if args.json {
-        println!("{}", json!({ "version": env!("CARGO_PKG_VERSION"), "boundaries": report }));
+        println!(
+            "{}",
+            json!({ "version": env!("CARGO_PKG_VERSION"), "boundaries": report })
+        );
     }
-    Ok(if usable { ExitCode::SUCCESS } else { ExitCode::from(NO) })
+    Ok(if usable {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(NO)
+    })
 }
 
 fn print_probe(name: &str, probe: &palisade_boundary::Probe) {
     let palette = Palette::for_stdout();
-    let summary = if probe.usable() { palette.good("ready") } else { palette.bad("cannot run here") };
+    let summary = if probe.usable() {
+        palette.good("ready")
+    } else {
+        palette.bad("cannot run here")
+    };
     println!("{} boundary: {summary}", palette.strong(name));
     for Capability { name, state } in &probe.capabilities {
         match state {
-            CapabilityState::Present(detail) => println!("  {} {name:<20} {}", palette.good("ok     "), palette.faint(detail)),
-            CapabilityState::Degraded { cause, fix } => print_lack(&palette.warn("weaker "), name, cause, fix),
-            CapabilityState::Missing { cause, fix } => print_lack(&palette.bad("missing"), name, cause, fix),
+            CapabilityState::Present(detail) => println!(
+                "  {} {name:<20} {}",
+                palette.good("ok     "),
+                palette.faint(detail)
+            ),
+            CapabilityState::Degraded { cause, fix } => {
+                print_lack(&palette.warn("weaker "), name, cause, fix)
+            }
+            CapabilityState::Missing { cause, fix } => {
+                print_lack(&palette.bad("missing"), name, cause, fix)
+            }
         }
     }
 }

@@ -2,8 +2,14 @@
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::SystemTime;
+
+use palisade_boundary::Enforcement;
+use palisade_config::Effective;
+use palisade_session::{Plan, Request, SessionId};
 
 use super::policy_options::{PolicyOptions, load};
+use crate::backends;
 use crate::failure::Failure;
 use crate::surroundings::Surroundings;
 use crate::terminal_text::{Palette, harmless};
@@ -29,8 +35,42 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
             println!("  {}", harmless(line));
         }
     }
+    print_enforcement(&policy, &here)?;
     for note in &policy.notes {
         println!("{} {}", palette.warn("note:"), harmless(note));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How well each control would be held on this machine.
+fn print_enforcement(policy: &Effective, here: &Surroundings) -> Result<(), Failure> {
+    let backend = backends::by_name(
+        policy
+            .backend
+            .as_ref()
+            .map_or("native", |named| &named.value),
+    )?;
+    let plan = Plan::new(
+        SessionId::new(SystemTime::now(), 0),
+        &Request {
+            policy,
+            argv: &["true".into()],
+            environment: &here.environment,
+            home: &here.home,
+            current_dir: &here.current_dir,
+            user: &here.user,
+        },
+    )?;
+    let palette = Palette::for_stdout();
+    println!("{}", palette.strong("held here"));
+    for found in backend.assess(&plan.spec) {
+        let words = found.enforcement.to_string();
+        let words = if matches!(found.enforcement, Enforcement::Enforced(_)) {
+            words
+        } else {
+            palette.warn(&words)
+        };
+        println!("  {}: {words}", found.control);
+    }
+    Ok(())
 }

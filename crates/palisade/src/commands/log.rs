@@ -62,28 +62,44 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
 /// The session a person means: none for the newest, a name, or a part of one that fits a single session.
 pub(crate) fn find_session(state: &StateDir, wanted: Option<&str>) -> Result<SessionId, Failure> {
     let sessions = state.sessions()?;
-    let fits: Vec<_> = sessions.iter().filter(|s| wanted.is_none_or(|part| s.id.contains(part))).collect();
+    let fits: Vec<_> = sessions
+        .iter()
+        .filter(|s| wanted.is_none_or(|part| s.id.contains(part)))
+        .collect();
     let exact = fits.iter().find(|s| Some(s.id.as_str()) == wanted);
     let found = match (wanted, exact, fits.as_slice()) {
         (_, Some(exact), _) => exact,
         (None, _, [.., newest]) => newest,
         (Some(_), None, [only]) => only,
-        (None, _, []) => return Err(Failure::new("there is no session yet").hint("start one with `palisade run`")),
+        (None, _, []) => {
+            return Err(
+                Failure::new("there is no session yet").hint("start one with `palisade run`")
+            );
+        }
         (Some(part), None, []) => {
             let hint = "`palisade sessions` lists them";
-            return Err(Failure::new(format!("no session is named `{}`", harmless(part))).hint(hint));
+            return Err(
+                Failure::new(format!("no session is named `{}`", harmless(part))).hint(hint),
+            );
         }
         (Some(part), None, several) => {
             let names: Vec<_> = several.iter().take(5).map(|s| s.id.as_str()).collect();
-            let message = format!("`{}` fits {} sessions: {}", harmless(part), several.len(), names.join(", "));
+            let message = format!(
+                "`{}` fits {} sessions: {}",
+                harmless(part),
+                several.len(),
+                names.join(", ")
+            );
             return Err(Failure::new(message).hint("write more of the name"));
         }
     };
-    SessionId::parse(&found.id).ok_or_else(|| Failure::new("the session's record holds an impossible name"))
+    SessionId::parse(&found.id)
+        .ok_or_else(|| Failure::new("the session's record holds an impossible name"))
 }
 
 fn verify(state: &StateDir, id: &SessionId) -> Result<ExitCode, Failure> {
-    let file = File::open(state.log(id)).map_err(|error| Failure::new(format!("open the log of {id}: {error}")))?;
+    let file = File::open(state.log(id))
+        .map_err(|error| Failure::new(format!("open the log of {id}: {error}")))?;
     let running = state.running(id);
     let found = match palisade_audit::verify(id.as_str(), BufReader::new(file)) {
         Ok(found) => found,
@@ -96,7 +112,10 @@ fn verify(state: &StateDir, id: &SessionId) -> Result<ExitCode, Failure> {
     let record = state.record(id)?;
     match record.ended {
         Some(ended) if ended.lines != lines || ended.head != head => {
-            println!("{id}: BROKEN: the session ended with {} lines and head {}, the log has {lines} and {head}", ended.lines, ended.head);
+            println!(
+                "{id}: BROKEN: the session ended with {} lines and head {}, the log has {lines} and {head}",
+                ended.lines, ended.head
+            );
             Ok(ExitCode::from(NO))
         }
         Some(_) => {
@@ -108,7 +127,9 @@ fn verify(state: &StateDir, id: &SessionId) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
         None => {
-            println!("{id}: whole as far as it goes ({lines} lines), but the session never wrote its end: it was killed, or the tail was cut");
+            println!(
+                "{id}: whole as far as it goes ({lines} lines), but the session never wrote its end: it was killed, or the tail was cut"
+            );
             Ok(ExitCode::from(NO))
         }
     }
@@ -140,7 +161,11 @@ fn show(state: &StateDir, id: &SessionId, args: &Args) -> io::Result<()> {
 
 fn show_line(out: &mut impl Write, line: &str, args: &Args, palette: Palette) -> io::Result<()> {
     let Ok(value) = serde_json::from_str::<Value>(line) else {
-        return writeln!(out, "{}", palette.bad(&format!("not an audit line: {}", harmless(line))));
+        return writeln!(
+            out,
+            "{}",
+            palette.bad(&format!("not an audit line: {}", harmless(line)))
+        );
     };
     let text = |name: &str| harmless(value.get(name).and_then(Value::as_str).unwrap_or_default());
     if args.denied && text("decision") != "deny" {
@@ -157,25 +182,56 @@ fn show_line(out: &mut impl Write, line: &str, args: &Args, palette: Palette) ->
             writeln!(out, "{} {}", palette.faint(&time), palette.strong(&what))
         }
         "end" => {
-            let what = format!("ended with {}: {} allowed, {} denied", number("status"), number("allowed"), number("denied"));
+            let what = format!(
+                "ended with {}: {} allowed, {} denied",
+                number("status"),
+                number("allowed"),
+                number("denied")
+            );
             writeln!(out, "{} {}", palette.faint(&time), palette.strong(&what))
         }
-        _ => writeln!(out, "{} {}", palette.faint(&time), request_line(&value, &text, &number, palette)),
+        _ => writeln!(
+            out,
+            "{} {}",
+            palette.faint(&time),
+            request_line(&value, &text, &number, palette)
+        ),
     }
 }
 
-fn request_line(value: &Value, text: &dyn Fn(&str) -> String, number: &dyn Fn(&str) -> i64, palette: Palette) -> String {
+fn request_line(
+    value: &Value,
+    text: &dyn Fn(&str) -> String,
+    number: &dyn Fn(&str) -> i64,
+    palette: Palette,
+) -> String {
     let denied = text("decision") == "deny";
-    let decision = if denied { palette.bad("DENY ") } else { palette.good("allow") };
+    let decision = if denied {
+        palette.bad("DENY ")
+    } else {
+        palette.good("allow")
+    };
     let request = format!("{} {}", text("method"), text("path"));
-    let status = value.get("status").and_then(Value::as_u64).map(|status| format!(" -> {status}")).unwrap_or_default();
+    let status = value
+        .get("status")
+        .and_then(Value::as_u64)
+        .map(|status| format!(" -> {status}"))
+        .unwrap_or_default();
     let destination = match (text("entry").as_str(), number("port")) {
         ("dns", _) | (_, 0) => text("host"),
         (_, port) => format!("{}:{port}", text("host")),
     };
     let why = if denied { text("reason") } else { text("rule") };
-    let traffic = format!("{} up, {} down, {} ms", number("bytes_up"), number("bytes_down"), number("duration_us") / 1000);
-    let error = Some(text("error")).filter(|e| !e.is_empty()).map(|e| palette.warn(&format!(" [{e}]"))).unwrap_or_default();
+    let traffic = format!(
+        "{} up, {} down, {} ms",
+        number("bytes_up"),
+        number("bytes_down"),
+        number("duration_us") / 1000
+    );
+    let error = Some(text("error"))
+        .filter(|e| !e.is_empty())
+        .map(|e| palette.warn(&format!(" [{e}]")))
+        .unwrap_or_default();
     let request = request.trim();
     let gap = if request.is_empty() { "" } else { " " };
     format!(

@@ -66,7 +66,11 @@ impl PolicyOptions {
 }
 
 /// Loads the policy that is meant.
-pub(crate) fn load(options: &PolicyOptions, here: &Surroundings, program: Option<&OsStr>) -> Result<Effective, Failure> {
+pub(crate) fn load(
+    options: &PolicyOptions,
+    here: &Surroundings,
+    program: Option<&OsStr>,
+) -> Result<Effective, Failure> {
     let around = palisade_config::Surroundings {
         home: here.home.clone(),
         current_dir: here.current_dir.clone(),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
+use palisade_boundary::{Assessment, Backend, Enforcement, Limits};
 use palisade_config::Effective;
 use palisade_gate::Summary;
 use palisade_session::{Outcome, Plan, Report, Request, RunError, SessionId};
@@ -20,8 +21,10 @@ const NAMED_HOSTS: usize = 3;
 
 /// Run a command inside a boundary.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "The agent's exit status passes through; 125 palisade failed, 126 not executable, 127 not found, \
-128+N ended by signal N.")]
+#[command(
+    after_help = "The agent's exit status passes through; 125 palisade failed, 126 not executable, 127 not found, \
+128+N ended by signal N."
+)]
 pub(crate) struct Args {
     #[command(flatten)]
     policy: PolicyOptions,
@@ -29,15 +32,29 @@ pub(crate) struct Args {
     #[arg(long, short)]
     quiet: bool,
     /// The command and its arguments.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "COMMAND")]
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        required = true,
+        value_name = "COMMAND"
+    )]
     command: Vec<OsString>,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let here = Surroundings::read()?;
-    let policy = load(&args.policy, &here, args.command.first().map(OsString::as_os_str))?;
-    let backend = backends::by_name(policy.backend.as_ref().map_or("native", |named| &named.value))?;
+    let policy = load(
+        &args.policy,
+        &here,
+        args.command.first().map(OsString::as_os_str),
+    )?;
+    let backend = backends::by_name(
+        policy
+            .backend
+            .as_ref()
+            .map_or("native", |named| &named.value),
+    )?;
     let id = SessionId::new(SystemTime::now(), random());
     let plan = Plan::new(
         id.clone(),
@@ -52,8 +69,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     )?;
     if !args.quiet {
         say_notes(&policy);
+        say_weaker_limits(&*backend, &plan);
     }
-    let report = palisade_session::run(plan, &*backend, &here.state).map_err(|error| failed(&error))?;
+    let report =
+        palisade_session::run(plan, &*backend, &here.state).map_err(|error| failed(&error))?;
     finish(args, &here, &id, &report)
 }
 
@@ -67,14 +86,39 @@ fn failed(error: &RunError) -> Failure {
 
 fn say_notes(policy: &Effective) {
     if let Some(profile) = policy.known_agent {
-        eprintln!("palisade: no policy found, using the built-in profile {profile} (`palisade explain --profile {profile}`)");
+        eprintln!(
+            "palisade: no policy found, using the built-in profile {profile} (`palisade explain --profile {profile}`)"
+        );
     }
     for note in &policy.notes {
         eprintln!("palisade: note: {}", harmless(note));
     }
 }
 
-fn finish(args: &Args, here: &Surroundings, id: &SessionId, report: &Report) -> Result<ExitCode, Failure> {
+/// A limit that holds less well than its words is said each time: it is the person's to accept. Nothing is looked at where
+/// the policy names no limit.
+fn say_weaker_limits(backend: &dyn Backend, plan: &Plan) {
+    if plan.spec.limits == Limits::default() {
+        return;
+    }
+    for Assessment {
+        control,
+        enforcement,
+    } in backend.assess(&plan.spec)
+    {
+        let named = control.starts_with("limits.");
+        if named && !matches!(enforcement, Enforcement::Enforced(_)) {
+            eprintln!("palisade: note: {control}: {enforcement}");
+        }
+    }
+}
+
+fn finish(
+    args: &Args,
+    here: &Surroundings,
+    id: &SessionId,
+    report: &Report,
+) -> Result<ExitCode, Failure> {
     if !args.quiet {
         if let Outcome::Killed(_, Some(limit)) = &report.outcome {
             eprintln!("palisade: {limit}");
@@ -86,7 +130,9 @@ fn finish(args: &Args, here: &Surroundings, id: &SessionId, report: &Report) -> 
     if let Outcome::NotStarted(errno) = report.outcome {
         return Err(not_started(args, here, errno));
     }
-    Ok(ExitCode::from(u8::try_from(report.outcome.status()).unwrap_or(FAILED)))
+    Ok(ExitCode::from(
+        u8::try_from(report.outcome.status()).unwrap_or(FAILED),
+    ))
 }
 
 /// The one line at the end, when something was refused.
@@ -103,12 +149,20 @@ fn denied_line(id: &SessionId, gate: &Summary) -> Option<String> {
             count => format!("{} ({count} times)", harmless(&denied.host)),
         })
         .collect();
-    let more = gate.denied_hosts.len().saturating_sub(NAMED_HOSTS) as u64 + u64::from(gate.denied_elsewhere > 0);
+    let more = gate.denied_hosts.len().saturating_sub(NAMED_HOSTS) as u64
+        + u64::from(gate.denied_elsewhere > 0);
     if more > 0 {
         hosts.push("and others".into());
     }
-    let requests = if gate.denied == 1 { "1 request" } else { &format!("{} requests", gate.denied) };
-    Some(format!("palisade: denied {requests}: {}; see `palisade log {id} --denied`", hosts.join(", ")))
+    let requests = if gate.denied == 1 {
+        "1 request"
+    } else {
+        &format!("{} requests", gate.denied)
+    };
+    Some(format!(
+        "palisade: denied {requests}: {}; see `palisade log {id} --denied`",
+        hosts.join(", ")
+    ))
 }
 
 /// Says why the agent's program did not start. The usual reason is that it lies where the policy shows nothing.
@@ -117,19 +171,28 @@ fn not_started(args: &Args, here: &Surroundings, errno: i32) -> Failure {
     let shown = harmless(&program.to_string_lossy());
     let cause = std::io::Error::from_raw_os_error(errno);
     if rustix::io::Errno::from_raw_os_error(errno) != rustix::io::Errno::NOENT {
-        return Failure::new(format!("`{shown}` cannot be executed inside the boundary: {cause}")).code(NOT_EXECUTABLE);
+        return Failure::new(format!(
+            "`{shown}` cannot be executed inside the boundary: {cause}"
+        ))
+        .code(NOT_EXECUTABLE);
     }
-    let failure = Failure::new(format!("`{shown}` was not found inside the boundary")).code(NOT_FOUND);
+    let failure =
+        Failure::new(format!("`{shown}` was not found inside the boundary")).code(NOT_FOUND);
     match find_on_host(program, here) {
         Some(path) => {
-            let folder = path.parent().unwrap_or(Path::new("/")).display().to_string();
+            let folder = path
+                .parent()
+                .unwrap_or(Path::new("/"))
+                .display()
+                .to_string();
             failure.hint(format!(
                 "on this machine it is {}, which the policy does not show: add `read = [\"{}\"]` under [filesystem], or use a profile that does",
                 harmless(&path.display().to_string()),
                 harmless(&folder),
             ))
         }
-        None => failure.hint("it is not on this machine's PATH either: check the spelling, or install it"),
+        None => failure
+            .hint("it is not on this machine's PATH either: check the spelling, or install it"),
     }
 }
 
@@ -140,7 +203,9 @@ fn find_on_host(program: &OsString, here: &Surroundings) -> Option<PathBuf> {
         return path.is_file().then_some(path);
     }
     let (_, path) = here.environment.iter().find(|(name, _)| name == "PATH")?;
-    let found = std::env::split_paths(path).map(|folder| folder.join(named)).find(|path| path.is_file())?;
+    let found = std::env::split_paths(path)
+        .map(|folder| folder.join(named))
+        .find(|path| path.is_file())?;
     // The folder to show is the one the program really lies in, not the one a link to it lies in.
     Some(found.canonicalize().unwrap_or(found))
 }

@@ -26,11 +26,16 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let mut out = io::stdout().lock();
     let palette = Palette::for_stdout();
     for record in state.sessions()? {
-        let running = record.ended.is_none() && SessionId::parse(&record.id).is_some_and(|id| state.running(&id));
+        let running = record.ended.is_none()
+            && SessionId::parse(&record.id).is_some_and(|id| state.running(&id));
         if args.running && !running {
             continue;
         }
-        let line = if args.json { json_line(&record, running) } else { text_line(&record, running, palette) };
+        let line = if args.json {
+            json_line(&record, running)
+        } else {
+            text_line(&record, running, palette)
+        };
         if writeln!(out, "{line}").is_err() {
             break;
         }
@@ -50,8 +55,19 @@ fn text_line(record: &SessionRecord, running: bool, palette: Palette) -> String 
         None if running => palette.good("running "),
         None => palette.warn("killed  "),
     };
-    let counts = record.ended.as_ref().map(|e| format!("{} allowed, {} denied", e.allowed, e.denied)).unwrap_or_default();
-    let what = format!("{} in {}", harmless(&record.command), harmless(&record.workspace.to_string_lossy()));
-    format!("{}  {outcome}  {what}  {}", record.id, palette.faint(&counts))
+    let counts = record
+        .ended
+        .as_ref()
+        .map(|e| format!("{} allowed, {} denied", e.allowed, e.denied))
+        .unwrap_or_default();
+    let what = format!(
+        "{} in {}",
+        harmless(&record.command),
+        harmless(&record.workspace.to_string_lossy())
+    );
+    format!(
+        "{}  {outcome}  {what}  {}",
+        record.id,
+        palette.faint(&counts)
+    )
 }
-

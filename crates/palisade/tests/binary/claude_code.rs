@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use palisade_test_support::authority::Authority;
 use palisade_test_support::upstream::{MessagesApi, Server, ToolCall};
-use palisade_test_support::{Finished, Lab, Policy, claude, each_identity};
+use palisade_test_support::{Finished, Lab, Policy, Terminal, claude, each_identity};
 use serde_json::json;
 
 use crate::lab;
@@ -67,6 +67,44 @@ each_identity! {
         assert!(output.contains("/etc/shadow: No such file"), "{output}");
         let requests = server.requests();
         assert!(requests.iter().all(|r| r.header("x-api-key").is_none_or(|key| key == KEY)));
+        lab.expect_allowed(API);
+    }
+
+    fn a_conversation_on_a_terminal(who) {
+        let lab = lab(who);
+        let folder = claude::folder()?;
+        let call = ToolCall::new("Bash", json!({ "command": "echo edited >> NOTES.md", "description": "append" }));
+        let api = MessagesApi::new(vec![call], "finished").require_key(KEY);
+        let authority = Authority::new();
+        let server = Server::https(api, &authority, &[API]);
+        // What a person has answered once: theme, key, trust in the folder.
+        let settings = json!({
+            "hasCompletedOnboarding": true, "theme": "dark",
+            "customApiKeyResponses": { "approved": [KEY], "rejected": [] },
+            "projects": { (lab.workspace().to_str().unwrap()): { "hasTrustDialogAccepted": true } },
+        });
+        lab.write(&lab.home().join(".claude.json"), settings.to_string());
+        let policy = Policy::new()
+            .extends(&["claude-code"])
+            .filesystem(&format!("read = [\"{}\"]", folder.display()))
+            .resolve(&format!("{API}:443"), server.address())
+            .trust(&authority)
+            .tables(&format!("[environment]\npass = [\"TERM\"]\nset = {{ ANTHROPIC_API_KEY = \"{KEY}\" }}"));
+        let program = folder.join("claude");
+        let mut terminal = Terminal::start(&lab.run(&policy, [program]), 40, 120);
+        terminal.expect("shortcuts");
+        terminal.type_keys("edit");
+        terminal.expect("edit");
+        terminal.type_keys("\r");
+        terminal.expect("proceed");
+        terminal.type_keys("1");
+        terminal.expect("finished");
+        let text = std::fs::read_to_string(lab.workspace().join("NOTES.md")).unwrap();
+        assert_eq!(text, "edited\n");
+        terminal.type_keys("\x03");
+        terminal.expect("again");
+        terminal.type_keys("\x03");
+        assert_eq!(terminal.wait(), 0, "{}", terminal.screen());
         lab.expect_allowed(API);
     }
 

@@ -8,7 +8,7 @@ use palisade_test_support::{Identity, Lab, Need, Policy, each_identity, need};
 
 use crate::lab;
 
-const HOST: &str = "web.example.test";
+const HOST: &str = "web.example.com";
 
 /// A lab in which one session asked for one allowed and one denied host.
 struct After {
@@ -21,7 +21,7 @@ fn after_a_session(who: Identity) -> Result<After, palisade_test_support::Skip> 
     let lab = lab(who);
     let server = Server::http(Web);
     let policy = Policy::new().reach(HOST, 80, server.address());
-    let line = format!("curl -sS http://{HOST}/echo?token=abc; curl -sS http://evil.example.test/");
+    let line = format!("curl -sS http://{HOST}/echo?token=abc; curl -sS http://evil.example.com/");
     lab.run(&policy, ["sh", "-c", &line]).run().expect(0);
     Ok(After {
         lab,
@@ -40,10 +40,10 @@ each_identity! {
     fn log_shows_what_was_decided(who) {
         let After { lab, .. } = &after_a_session(who)?;
         let log = lab.palisade(["log"]).run().expect(0);
-        let log = log.expect_output(HOST).expect_output("evil.example.test").expect_output("DENY");
+        let log = log.expect_output(HOST).expect_output("evil.example.com").expect_output("DENY");
         assert!(!log.stdout.contains("token"), "a query is not logged: {log}");
         let denied = lab.palisade(["log", "--denied"]).run().expect(0);
-        assert!(denied.stdout.contains("evil.example.test") && !denied.stdout.contains(HOST), "{denied}");
+        assert!(denied.stdout.contains("evil.example.com") && !denied.stdout.contains(HOST), "{denied}");
         let events = lab.audit();
         let kinds: Vec<&str> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
         assert_eq!((kinds.first(), kinds.last()), (Some(&"start"), Some(&"end")));
@@ -66,7 +66,7 @@ each_identity! {
         swapped.swap(1, 2);
         let cut = &lines[..lines.len() - 1];
         for (what, text) in [
-            ("changed", whole.replace("evil.example.test", "good.example.test")),
+            ("changed", whole.replace("evil.example.com", "good.example.com")),
             ("removed", removed.concat()),
             ("swapped", swapped.concat()),
             ("cut", cut.concat()),
@@ -90,6 +90,21 @@ each_identity! {
         assert_eq!(running.stdout, "");
     }
 
+    fn log_follow_shows_lines_as_they_come_and_ends_with_the_session(who) {
+        let lab = lab(who);
+        let mut session = lab.palisade(["run", "--quiet", "--", "sh", "-c", "until [ -e go ]; do sleep 0.02; done"]).spawn();
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while lab.palisade(["sessions", "--running"]).run().stdout.is_empty() {
+            assert!(std::time::Instant::now() < until, "the session was never listed");
+        }
+        let follow = lab.palisade(["log", "--follow"]);
+        let follower = std::thread::spawn(move || follow.run());
+        lab.write(&lab.workspace().join("go"), "");
+        assert!(session.wait().unwrap().success());
+        let followed = follower.join().unwrap().expect(0);
+        followed.expect_output("ended with 0");
+    }
+
     fn the_log_is_the_users_alone(who) {
         use std::os::unix::fs::PermissionsExt as _;
         let After { lab, .. } = &after_a_session(who)?;
@@ -102,13 +117,13 @@ each_identity! {
 
     fn check_names_the_rule(who) {
         let lab = lab(who);
-        let policy = lab.policy(Policy::new().allow("api.example.test", &[443]).to_toml());
+        let policy = lab.policy(Policy::new().allow("api.example.com", &[443]).to_toml());
         let check = |arguments: &[&str]| {
             lab.palisade(["check", "--policy"]).args([&policy]).args(arguments).run()
         };
-        check(&["https://api.example.test/v1"]).expect(0).expect_output("api.example.test");
-        check(&["http://api.example.test/"]).expect(1).expect_output("port");
-        check(&["-X", "POST", "https://www.example.test/"]).expect(1).expect_output("api.example.test");
+        check(&["https://api.example.com/v1"]).expect(0).expect_output("api.example.com");
+        check(&["http://api.example.com/"]).expect(1).expect_output("port");
+        check(&["-X", "POST", "https://www.example.com/"]).expect(1).expect_output("api.example.com");
         check(&["https://127.0.0.1/"]).expect(1);
         let workspace = lab.workspace();
         let workspace = workspace.to_str().unwrap();
@@ -122,10 +137,10 @@ each_identity! {
 
     fn explain_says_it_in_plain_words(who) {
         let lab = lab(who);
-        let policy = Policy::new().allow("api.example.test", &[443]).tables("[limits]\nprocesses = 99");
+        let policy = Policy::new().allow("api.example.com", &[443]).tables("[limits]\nprocesses = 99");
         let policy = lab.policy(policy.to_toml());
         let done = lab.palisade(["explain", "--policy"]).args([policy]).run().expect(0);
-        done.expect_output("api.example.test").expect_output("443").expect_output("99");
+        done.expect_output("api.example.com").expect_output("443").expect_output("99");
         let done = lab.palisade(["explain", "--profile", "claude-code"]).run().expect(0);
         done.expect_output("api.anthropic.com");
     }

@@ -156,7 +156,7 @@ impl Host {
     /// A policy that reaches the stand-in under each address the attempts use.
     fn weaker_policy(&self) -> Policy {
         let web = self.web.address();
-        ["203.0.113.9", "2001:db8::9", "169.254.169.254"]
+        ["203.0.113.9", "[2001:db8::9]", "169.254.169.254"]
             .iter()
             .fold(Policy::new(), |policy, host| policy.reach(host, 80, web))
     }
@@ -270,9 +270,9 @@ each_identity! {
 
     fn the_agent_is_nobody_on_the_host(who) {
         let lab = lab(who);
-        let script = "grep -E '^(Uid|Gid|Groups|CapEff|CapBnd|CapPrm|NoNewPrivs|Seccomp):' /proc/self/status; touch owned";
+        let script = "grep -E '^(Uid|Gid|Groups|CapEff|CapPrm|NoNewPrivs|Seccomp):' /proc/self/status; touch owned";
         let done = lab.palisade(["run", "--quiet", "--", "sh", "-c", script]).run().expect(0);
-        for line in ["CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
+        for line in ["CapEff:\t0000000000000000", "CapPrm:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
             assert!(done.stdout.contains(line), "{line}: {done}");
         }
         assert!(!done.stdout.contains("Uid:\t0\t"), "{done}");

@@ -90,11 +90,11 @@ each_identity! {
 
     fn without_a_policy_there_is_no_network_and_a_writable_workspace(who) {
         let lab = lab(who);
-        let script = "echo x > made; exec 3<>/dev/tcp/any.example.test/80; printf 'GET / HTTP/1.1\\r\\nHost: any.example.test\\r\\n\\r\\n' >&3; head -n 1 <&3";
+        let script = "echo x > made; exec 3<>/dev/tcp/any.example.com/80; printf 'GET / HTTP/1.1\\r\\nHost: any.example.com\\r\\n\\r\\n' >&3; head -n 1 <&3";
         let done = lab.palisade(["run", "--", "bash", "-c", script]).run();
         done.expect_output("403");
         assert!(lab.workspace().join("made").exists());
-        lab.expect_denied("any.example.test", "not-allowed");
+        lab.expect_denied("any.example.com", "not-allowed");
     }
 
     fn a_known_agent_gets_its_profile(who) {

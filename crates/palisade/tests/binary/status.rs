@@ -110,9 +110,9 @@ each_identity! {
 
     fn denials_are_counted_at_the_end(who) {
         let lab = lab(who);
-        let script = "exec 3<>/dev/tcp/denied.example.test/80; echo GET / >&3; cat <&3";
+        let script = "exec 3<>/dev/tcp/denied.example.com/80; echo GET / >&3; cat <&3";
         let done = lab.palisade(["run", "--", "bash", "-c", script]).run();
-        done.expect_error("denied.example.test").expect_error("palisade log");
+        done.expect_error("denied.example.com").expect_error("palisade log");
         let quiet = lab.palisade(["run", "--quiet", "--", "true"]).run().expect(0);
         assert_eq!(quiet.stderr, "");
     }

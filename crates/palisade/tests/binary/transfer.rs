@@ -6,7 +6,7 @@ use palisade_test_support::{Identity, Lab, Need, Policy, each_identity, need};
 
 use crate::lab;
 
-const HOST: &str = "web.example.test";
+const HOST: &str = "web.example.com";
 const CURL: Need = Need::Program("curl", "curl");
 /// Larger than any buffer on the way.
 const LARGE: u64 = 64 << 20;

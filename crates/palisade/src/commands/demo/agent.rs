@@ -62,11 +62,23 @@ impl Attempt {
     }
 
     pub(crate) fn http(what: &str, address: String, host: &str) -> Self {
-        Self::new(what, Kind::Http { address, host: host.into() })
+        Self::new(
+            what,
+            Kind::Http {
+                address,
+                host: host.into(),
+            },
+        )
     }
 
     pub(crate) fn proxy(what: &str, address: String, host: &str) -> Self {
-        Self::new(what, Kind::Proxy { address, host: host.into() })
+        Self::new(
+            what,
+            Kind::Proxy {
+                address,
+                host: host.into(),
+            },
+        )
     }
 
     pub(crate) fn dns(what: &str, server: String) -> Self {
@@ -75,17 +87,25 @@ impl Attempt {
 
     /// Marks what the policy allows.
     pub(crate) fn permitted(self) -> Self {
-        Self { permitted: true, ..self }
+        Self {
+            permitted: true,
+            ..self
+        }
     }
 
     fn new(what: &str, kind: Kind) -> Self {
-        Self { what: what.into(), kind, permitted: false }
+        Self {
+            what: what.into(),
+            kind,
+            permitted: false,
+        }
     }
 }
 
 /// Tries everything in the plan and prints the findings as JSON.
 pub(crate) fn run(plan: &Path) -> Result<ExitCode, Failure> {
-    let read = fs::read(plan).and_then(|text| serde_json::from_slice::<Vec<Attempt>>(&text).map_err(io::Error::other));
+    let read = fs::read(plan)
+        .and_then(|text| serde_json::from_slice::<Vec<Attempt>>(&text).map_err(io::Error::other));
     let attempts = read.map_err(|error| Failure::new(format!("read the demo's plan: {error}")))?;
     let findings: Vec<Finding> = attempts.into_iter().map(try_it).collect();
     println!("{}", serde_json::to_string(&findings)?);
@@ -95,9 +115,9 @@ pub(crate) fn run(plan: &Path) -> Result<ExitCode, Failure> {
 fn try_it(attempt: Attempt) -> Finding {
     let result = match &attempt.kind {
         Kind::Read(path) => fs::read(path).map(|bytes| format!("read {} bytes", bytes.len())),
-        Kind::Variable(name) => {
-            std::env::var(name).map(|value| format!("got {} bytes", value.len())).map_err(|_| io::Error::other("not set"))
-        }
+        Kind::Variable(name) => std::env::var(name)
+            .map(|value| format!("got {} bytes", value.len()))
+            .map_err(|_| io::Error::other("not set")),
         Kind::Write(path) => fs::write(path, "planted by the demo\n").map(|()| "written".into()),
         Kind::Http { address, host } => get(address, host, "/"),
         Kind::Proxy { address, host } => through_proxy(address, host),
@@ -107,15 +127,26 @@ fn try_it(attempt: Attempt) -> Finding {
         Ok(detail) => (Outcome::Succeeded, detail),
         Err(error) => (Outcome::Failed, short(&error)),
     };
-    Finding { what: attempt.what, permitted: attempt.permitted, outcome, detail }
+    Finding {
+        what: attempt.what,
+        permitted: attempt.permitted,
+        outcome,
+        detail,
+    }
 }
 
 /// A request written by hand, so that no proxy variable can play a part.
 fn get(address: &str, host: &str, target: &str) -> io::Result<String> {
-    let to = address.to_socket_addrs()?.next().ok_or_else(|| io::Error::other("no address"))?;
+    let to = address
+        .to_socket_addrs()?
+        .next()
+        .ok_or_else(|| io::Error::other("no address"))?;
     let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    write!(stream, "GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
+    write!(
+        stream,
+        "GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+    )?;
     let mut answer = Vec::new();
     // A gate that cuts the connection may leave a reset behind its answer.
     let _ = stream.take(64 * 1024).read_to_end(&mut answer);
@@ -123,7 +154,9 @@ fn get(address: &str, host: &str, target: &str) -> io::Result<String> {
     let line = String::from_utf8_lossy(first).into_owned();
     match line.split(' ').nth(1) {
         Some("200") => Ok(line.trim_start_matches("HTTP/1.1 ").to_owned()),
-        Some(_) => Err(io::Error::other(line.trim_start_matches("HTTP/1.1 ").to_owned())),
+        Some(_) => Err(io::Error::other(
+            line.trim_start_matches("HTTP/1.1 ").to_owned(),
+        )),
         None => Err(io::Error::other("connection closed without an answer")),
     }
 }
@@ -133,7 +166,11 @@ fn through_proxy(address: &str, host: &str) -> io::Result<String> {
         return get(address, host, "/");
     }
     let url = std::env::var("http_proxy").map_err(|_| io::Error::other("http_proxy is not set"))?;
-    get(url.trim_start_matches("http://"), host, &format!("http://{host}/"))
+    get(
+        url.trim_start_matches("http://"),
+        host,
+        &format!("http://{host}/"),
+    )
 }
 
 /// Sends data out in a DNS question, as exfiltration tools do. It succeeds if a server out there answers; an answer
@@ -161,5 +198,8 @@ fn short(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or(&text);
     let mut chars = text.chars();
-    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
+    chars
+        .next()
+        .map(|first| first.to_lowercase().chain(chars).collect())
+        .unwrap_or_default()
 }

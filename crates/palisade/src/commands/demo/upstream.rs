@@ -20,8 +20,16 @@ impl Upstream {
     pub(crate) fn start() -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let socket = UdpSocket::bind("127.0.0.1:0")?;
-        let own = Self { http: listener.local_addr()?, dns: socket.local_addr()? };
-        thread::spawn(move || listener.incoming().flatten().for_each(|stream| drop(answer_http(stream))));
+        let own = Self {
+            http: listener.local_addr()?,
+            dns: socket.local_addr()?,
+        };
+        thread::spawn(move || {
+            listener
+                .incoming()
+                .flatten()
+                .for_each(|stream| drop(answer_http(stream)))
+        });
         thread::spawn(move || answer_dns(&socket));
         Ok(own)
     }
