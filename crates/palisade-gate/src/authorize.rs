@@ -1,16 +1,34 @@
 //! The one place where the gate asks the policy.
 
-use palisade_policy::{Authority, Decision, DenialReason, Permit, Request};
+use palisade_policy::{Authority, Decision, DenialReason, Host, Permit, Request};
 
 use crate::refusal::Refusal;
 use crate::shared::Shared;
+
+/// The destination that a client means who may have asked our DNS first: behind an address that was given out for a
+/// name stands that name. Any other address is just that.
+pub(crate) fn meant(shared: &Shared, authority: Authority) -> Authority {
+    let Host::Ip(ip) = authority.host else {
+        return authority;
+    };
+    match shared.names.name_of(ip) {
+        Some(name) => Authority {
+            host: Host::Name(name),
+            port: authority.port,
+        },
+        None => authority,
+    }
+}
 
 /// Permits the destination, or says why not. Without an audit log nothing is permitted.
 pub(crate) fn authorize(shared: &Shared, authority: &Authority) -> Result<Permit, Refusal> {
     if !shared.audit_ready() {
         return Err(Refusal::of(authority, DenialReason::Audit));
     }
-    match shared.policy.decide(&Request::new(&authority.host, authority.port)) {
+    match shared
+        .policy
+        .decide(&Request::new(&authority.host, authority.port))
+    {
         Decision::Permit(permit) => Ok(permit),
         Decision::Deny(denial) => Err(Refusal::new(authority, denial)),
     }

@@ -93,13 +93,24 @@ impl HelloReader {
             }
         }
         let known_wrong = bytes.len() > limit + RECORDS_MAX * RECORD_HEADER;
-        if known_wrong { Err(HelloError::TooLong) } else { Ok(None) }
+        if known_wrong {
+            Err(HelloError::TooLong)
+        } else {
+            Ok(None)
+        }
     }
 
     fn complete(&self, limit: usize) -> Result<Option<Hello>, HelloError> {
         let [kind, high, middle, low, body @ ..] = self.message.as_slice() else {
-            let wrong = self.message.first().is_some_and(|kind| *kind != HANDSHAKE_CLIENT_HELLO);
-            return if wrong { Err(HelloError::NotHello) } else { Ok(None) };
+            let wrong = self
+                .message
+                .first()
+                .is_some_and(|kind| *kind != HANDSHAKE_CLIENT_HELLO);
+            return if wrong {
+                Err(HelloError::NotHello)
+            } else {
+                Ok(None)
+            };
         };
         if *kind != HANDSHAKE_CLIENT_HELLO {
             return Err(HelloError::NotHello);
@@ -122,7 +133,10 @@ struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], HelloError> {
-        let (front, rest) = self.0.split_at_checked(count).ok_or(HelloError::Structure)?;
+        let (front, rest) = self
+            .0
+            .split_at_checked(count)
+            .ok_or(HelloError::Structure)?;
         self.0 = rest;
         Ok(front)
     }
@@ -147,7 +161,11 @@ impl<'a> Reader<'a> {
     }
 
     fn end(&self) -> Result<(), HelloError> {
-        if self.0.is_empty() { Ok(()) } else { Err(HelloError::Structure) }
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(HelloError::Structure)
+        }
     }
 }
 
@@ -183,7 +201,11 @@ fn parse(body: &[u8]) -> Result<Hello, HelloError> {
     let count = seen.len();
     seen.sort_unstable();
     seen.dedup();
-    if seen.len() == count { Ok(hello) } else { Err(HelloError::DuplicateExtension) }
+    if seen.len() == count {
+        Ok(hello)
+    } else {
+        Err(HelloError::DuplicateExtension)
+    }
 }
 
 fn server_name(data: &[u8]) -> Result<DnsName, HelloError> {

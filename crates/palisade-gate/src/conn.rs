@@ -58,7 +58,8 @@ impl Buffer {
     }
 
     fn room(&mut self) -> &mut [u8] {
-        if self.is_empty() && (self.filled || self.data.is_empty()) && self.data.len() < BUFFER_MAX {
+        if self.is_empty() && (self.filled || self.data.is_empty()) && self.data.len() < BUFFER_MAX
+        {
             let size = (self.data.len() * 2).clamp(BUFFER_START, BUFFER_MAX);
             self.data = vec![0; size];
         }
@@ -118,7 +119,10 @@ impl<S: Stream> Conn<S> {
 
     /// Bytes taken from and given to this side so far.
     pub(crate) fn tally(&self) -> Tally {
-        Tally { up: self.used, down: self.written }
+        Tally {
+            up: self.used,
+            down: self.written,
+        }
     }
 
     /// Counts that change whenever a byte moves.
@@ -149,8 +153,7 @@ impl<S: Stream> Conn<S> {
     /// Sends what is in `output`.
     pub(crate) fn poll_flush_output(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.sent < self.output.len() {
-            let count =
-                ready!(Pin::new(&mut self.io).poll_write(cx, &self.output[self.sent..]))?;
+            let count = ready!(Pin::new(&mut self.io).poll_write(cx, &self.output[self.sent..]))?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use palisade_audit::Entry;
-use palisade_policy::Authority;
 
-use crate::authorize::authorize;
+use crate::authorize::{authorize, meant};
 use crate::conn::{Conn, Stream};
 use crate::dial::{DialError, dial};
+use crate::http::forward::Connecting;
 use crate::http::serve::linger;
 use crate::record::Ticket;
 use crate::refusal::Refusal;
@@ -20,9 +20,14 @@ use crate::watch::Watch;
 pub(crate) async fn connect<S: Stream>(
     shared: &Arc<Shared>,
     mut conn: Conn<S>,
-    authority: Authority,
-    mut ticket: Ticket,
+    connecting: Connecting,
 ) {
+    let Connecting {
+        authority,
+        mut ticket,
+    } = connecting;
+    let authority = meant(shared, authority);
+    ticket.destination(&authority);
     let permit = match authorize(shared, &authority) {
         Ok(permit) => permit,
         Err(refusal) => return refuse(shared, conn, ticket, &refusal).await,
@@ -43,11 +48,23 @@ pub(crate) async fn connect<S: Stream>(
     };
     ticket.address = upstream.address;
     ticket.status = Some(200);
-    if conn.send(b"HTTP/1.1 200 Connection established\r\n\r\n").await.is_err() {
+    if conn
+        .send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        .await
+        .is_err()
+    {
         ticket.failed("downstream: ended before the tunnel stood");
         return ticket.end();
     }
-    tunnel::run(shared, conn, upstream, (authority, protocol), Entry::Connect, ticket).await;
+    tunnel::run(
+        shared,
+        conn,
+        upstream,
+        (authority, protocol),
+        Entry::Connect,
+        ticket,
+    )
+    .await;
 }
 
 async fn refuse<S: Stream>(shared: &Shared, conn: Conn<S>, mut ticket: Ticket, refusal: &Refusal) {
@@ -56,7 +73,12 @@ async fn refuse<S: Stream>(shared: &Shared, conn: Conn<S>, mut ticket: Ticket, r
     answer(shared, conn, ticket, &refusal.http(true, false)).await;
 }
 
-async fn answer<S: Stream>(shared: &Shared, mut conn: Conn<S>, mut ticket: Ticket, response: &[u8]) {
+async fn answer<S: Stream>(
+    shared: &Shared,
+    mut conn: Conn<S>,
+    mut ticket: Ticket,
+    response: &[u8],
+) {
     let mut watch = Watch::default();
     let sent = watch.within(shared.limits.stall, conn.send(response)).await;
     ticket.tally = conn.tally();

@@ -22,8 +22,12 @@ pub(crate) async fn copy<D: Stream, U: Stream>(
     let mut download = Pump::raw();
     watch.begin();
     let result = poll_fn(|cx| {
-        let sent = upload.poll(cx, down, up).map_err(|error| side(&error, "downstream", "upstream"))?;
-        let received = download.poll(cx, up, down).map_err(|error| side(&error, "upstream", "downstream"))?;
+        let sent = upload
+            .poll(cx, down, up)
+            .map_err(|error| side(&error, "downstream", "upstream"))?;
+        let received = download
+            .poll(cx, up, down)
+            .map_err(|error| side(&error, "upstream", "downstream"))?;
         *tally = down.tally().since(base);
         if sent.is_ready() && received.is_ready() {
             return Poll::Ready(Ok(()));

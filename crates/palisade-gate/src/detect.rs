@@ -18,12 +18,19 @@ use crate::watch::Watch;
 /// Serves one connection of the proxy listener.
 pub(crate) async fn serve_proxy<S: Stream>(shared: Arc<Shared>, mut conn: Conn<S>) {
     let started = Instant::now();
-    match Watch::default().within(shared.limits.head_time, conn.fill()).await {
+    match Watch::default()
+        .within(shared.limits.head_time, conn.fill())
+        .await
+    {
         Ok(Ok(1..)) => {}
         Ok(_) => return,
         Err(_) => {
             let mut ticket = Ticket::new(&shared, Entry::Forward, started);
-            ticket.refused(&Refusal::malformed(b"", DenialReason::Limit, "nothing was sent in time"));
+            ticket.refused(&Refusal::malformed(
+                b"",
+                DenialReason::Limit,
+                "nothing was sent in time",
+            ));
             return ticket.end();
         }
     }
@@ -32,8 +39,8 @@ pub(crate) async fn serve_proxy<S: Stream>(shared: Arc<Shared>, mut conn: Conn<S
         Some(5) => socks::serve(&shared, conn, socks::Version::V5, started).await,
         _ => {
             let requests = Requests::new(&shared, conn, Way::Forward);
-            if let End::Connect(conn, authority, ticket) = requests.serve().await {
-                connect(&shared, conn, authority, ticket).await;
+            if let End::Connect(conn, connecting) = requests.serve().await {
+                connect(&shared, conn, *connecting).await;
             }
         }
     }

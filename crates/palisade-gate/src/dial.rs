@@ -100,9 +100,9 @@ async fn look_up(shared: &Shared, host: &Host) -> Result<Vec<IpAddr>, DialError>
             let found = found.into_iter().map(|ip| ip.to_canonical());
             Ok(found.take(shared.limits.addresses).collect())
         }
-        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-            Err(DialError::timed_out(format!("look up {name}: no answer in time")))
-        }
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(DialError::timed_out(
+            format!("look up {name}: no answer in time"),
+        )),
         Err(error) => Err(DialError::failed(format!("look up {name}: {error}"))),
     }
 }
@@ -150,7 +150,10 @@ async fn through(
 ) -> Result<Upstream, DialError> {
     let at = proxy.authority();
     let found = look_up(shared, &at.host).await?;
-    let found: Vec<_> = found.into_iter().map(|ip| SocketAddr::new(ip, at.port)).collect();
+    let found: Vec<_> = found
+        .into_iter()
+        .map(|ip| SocketAddr::new(ip, at.port))
+        .collect();
     let mut upstream = connect(shared, at, &found).await?;
     upstream.address = authority.host.as_ip();
     let mut request = format!("CONNECT {authority} HTTP/1.1\r\nhost: {authority}\r\n");
@@ -164,7 +167,9 @@ async fn through(
         .send(request.as_bytes())
         .await
         .map_err(|error| broken(&error.to_string()))?;
-    let status = read_status(shared, &mut upstream).await.map_err(|error| broken(&error))?;
+    let status = read_status(shared, &mut upstream)
+        .await
+        .map_err(|error| broken(&error))?;
     if !(200..300).contains(&status) {
         return Err(broken(&format!("refused {authority} with status {status}")));
     }

@@ -66,7 +66,10 @@ impl Gate {
         let EgressEndpoint::Sockets(listeners) = endpoint else {
             return Err(ServeError::Endpoint);
         };
-        let adopted = listeners.into_iter().map(adopt).collect::<Result<Vec<_>, _>>()?;
+        let adopted = listeners
+            .into_iter()
+            .map(adopt)
+            .collect::<Result<Vec<_>, _>>()?;
         let slots = Arc::new(Semaphore::new(self.shared.limits.connections));
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
@@ -75,7 +78,13 @@ impl Gate {
             let stopped = stopped.clone();
             match listener {
                 Adopted::Tcp(listener, carries) => {
-                    tasks.spawn(listen(shared, listener, carries, Arc::clone(&slots), stopped));
+                    tasks.spawn(listen(
+                        shared,
+                        listener,
+                        carries,
+                        Arc::clone(&slots),
+                        stopped,
+                    ));
                 }
                 Adopted::Dns(socket) => {
                     tasks.spawn(dns::udp::serve(shared, socket, stopped));

@@ -93,11 +93,23 @@ fn entry(carries: Carries) -> Entry {
 fn over_limit(shared: &Shared, carries: Carries) {
     shared.summary.deny("", DenialReason::Limit);
     let error = "too many connections at a time; some were closed unread";
-    note(shared, entry(carries), "", Some(DenialReason::Limit), Some(error));
+    note(
+        shared,
+        entry(carries),
+        "",
+        Some(DenialReason::Limit),
+        Some(error),
+    );
 }
 
 fn unknown_destination(shared: &Shared, error: &io::Error) {
     shared.summary.deny("", DenialReason::BadHost);
     let error = format!("read the original destination: {error}");
-    note(shared, Entry::Transparent, "", Some(DenialReason::BadHost), Some(&error));
+    note(
+        shared,
+        Entry::Transparent,
+        "",
+        Some(DenialReason::BadHost),
+        Some(&error),
+    );
 }

@@ -17,7 +17,8 @@ pub(crate) enum Opening {
     Tls(Hello),
     /// With what begins as TLS but is no ClientHello.
     BadTls(HelloError),
-    /// With a letter that begins an HTTP method; the strict parser judges the rest.
+    /// With a letter, as HTTP does; the strict parser judges the rest, and its answer shows the reason even to a
+    /// client of another protocol.
     Http,
     /// With something else.
     Other,
@@ -45,7 +46,7 @@ pub(crate) async fn opening<S: Stream>(
                         Err(error) => return Opening::BadTls(error),
                     }
                 }
-                Some(b'A'..=b'Z') => return Opening::Http,
+                Some(b'A'..=b'Z' | b'a'..=b'z') => return Opening::Http,
                 Some(_) => return Opening::Other,
                 None => {}
             }
@@ -59,7 +60,10 @@ pub(crate) async fn opening<S: Stream>(
 
 /// The hello has to name the host that was decided upon (D22). For a literal address there is nothing to name
 /// (RFC 6066 section 3 knows only names), so a name would mean another place than the one that was decided.
-#[allow(clippy::result_large_err, reason = "a refusal is built once and sent at once")]
+#[allow(
+    clippy::result_large_err,
+    reason = "a refusal is built once and sent at once"
+)]
 pub(crate) fn check_name(hello: &Hello, authority: &Authority) -> Result<(), Refusal> {
     let refuse = |reason, detail: String| Err(Refusal::of(authority, reason).with_detail(detail));
     if hello.encrypted {
@@ -67,7 +71,10 @@ pub(crate) fn check_name(hello: &Hello, authority: &Authority) -> Result<(), Ref
     }
     match (&hello.name, &authority.host) {
         (Some(name), Host::Name(decided)) if name == decided => Ok(()),
-        (Some(name), _) => refuse(DenialReason::HostMismatch, format!("the ClientHello names {name}")),
+        (Some(name), _) => refuse(
+            DenialReason::HostMismatch,
+            format!("the ClientHello names {name}"),
+        ),
         (None, Host::Ip(_)) => Ok(()),
         (None, Host::Name(_)) => refuse(DenialReason::NoServerName, "no server name".into()),
     }

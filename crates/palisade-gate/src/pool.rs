@@ -46,7 +46,11 @@ impl Pool {
     /// A kept connection that, as far as is known, still lives. One for a request that must not be sent twice has to
     /// have been used a moment ago: a server that closes it just now would cost the agent a failed request.
     pub(crate) fn take(&self, authority: &Authority, repeatable: bool) -> Option<Upstream> {
-        let keep = if repeatable { self.keep } else { self.keep.min(FRESH) };
+        let keep = if repeatable {
+            self.keep
+        } else {
+            self.keep.min(FRESH)
+        };
         let mut idle = self.lock();
         let kept = idle.by_host.get_mut(authority)?;
         let mut found = None;

@@ -45,7 +45,10 @@ pub(crate) struct Tally {
 
 impl Tally {
     pub(crate) fn since(self, base: Self) -> Self {
-        Self { up: self.up - base.up, down: self.down - base.down }
+        Self {
+            up: self.up - base.up,
+            down: self.down - base.down,
+        }
     }
 }
 
@@ -134,7 +137,14 @@ impl Ticket {
     fn write(&mut self) {
         if self.stage == Stage::Open && self.error.is_none() {
             let panicked = std::thread::panicking();
-            self.error = Some(if panicked { "internal error" } else { "the session ended" }.into());
+            self.error = Some(
+                if panicked {
+                    "internal error"
+                } else {
+                    "the session ended"
+                }
+                .into(),
+            );
         }
         match self.reason {
             Some(reason) => self.shared.summary.deny(&self.host, reason),
@@ -147,7 +157,11 @@ impl Ticket {
             port: self.port,
             method: self.method.take(),
             path: self.path.take(),
-            outcome: if self.reason.is_some() { Outcome::Deny } else { Outcome::Allow },
+            outcome: if self.reason.is_some() {
+                Outcome::Deny
+            } else {
+                Outcome::Allow
+            },
             rule: self.rule.as_ref().map(|rule| rule.as_str().to_owned()),
             reason: self.reason.map(DenialReason::code),
             status: self.status,
@@ -183,7 +197,11 @@ pub(crate) fn note(
         port: 0,
         method: None,
         path: None,
-        outcome: if reason.is_some() { Outcome::Deny } else { Outcome::Allow },
+        outcome: if reason.is_some() {
+            Outcome::Deny
+        } else {
+            Outcome::Allow
+        },
         rule: None,
         reason: reason.map(DenialReason::code),
         status: None,
@@ -222,7 +240,10 @@ mod tests {
 
     #[test]
     fn a01_what_was_sent_cannot_break_a_line() {
-        assert_eq!(escape(b"a\r\n\x1b[31m\"\\", 99), "a\\x0d\\x0a\\x1b[31m\"\\x5c");
+        assert_eq!(
+            escape(b"a\r\n\x1b[31m\"\\", 99),
+            "a\\x0d\\x0a\\x1b[31m\"\\x5c"
+        );
         assert_eq!(escape("\u{202e}".as_bytes(), 99), "\\xe2\\x80\\xae");
         assert_eq!(escape(&[b'a'; 200], 8), "aaaaaaaa…");
     }

@@ -91,21 +91,34 @@ impl Refusal {
         let mut out = format!("HTTP/1.1 {} Blocked by palisade: ", self.status);
         let _ = match self.target.as_str() {
             "" => write!(out, "{}", self.reason),
-            target => write!(out, "{}: {}", escape(target.as_bytes(), PHRASE_HOST_MAX), self.reason),
+            target => write!(
+                out,
+                "{}: {}",
+                escape(target.as_bytes(), PHRASE_HOST_MAX),
+                self.reason
+            ),
         };
         let _ = write!(out, "\r\npalisade-denied: {}\r\n", self.reason.code());
         finish(out, &body, close, to_head)
     }
 
     fn body(&self) -> String {
-        let target = if self.target.is_empty() { "a request" } else { &self.target };
+        let target = if self.target.is_empty() {
+            "a request"
+        } else {
+            &self.target
+        };
         let mut message = format!("palisade blocked {target}: {}", self.reason);
         if let Some(detail) = &self.detail {
             let _ = write!(message, " ({detail})");
         }
         message.push('.');
         if let Some(near) = &self.near {
-            let _ = write!(message, " The rule `{}` is near: {}.", near.rule, near.because);
+            let _ = write!(
+                message,
+                " The rule `{}` is near: {}.",
+                near.rule, near.because
+            );
         }
         if self.is_for_the_operator() {
             message.push_str(
@@ -127,7 +140,10 @@ impl Refusal {
 
     fn is_for_the_operator(&self) -> bool {
         use DenialReason::{Address, DenyRule, NotAllowed, Port, Workspace};
-        matches!(self.reason, NotAllowed | DenyRule | Port | Workspace | Address(_))
+        matches!(
+            self.reason,
+            NotAllowed | DenyRule | Port | Workspace | Address(_)
+        )
     }
 }
 
@@ -150,14 +166,24 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn http(&self, authority: &Authority, close: bool, to_head: bool) -> Vec<u8> {
-        let phrase = if self.status == 504 { "Gateway Timeout" } else { "Bad Gateway" };
-        let message = format!("palisade permitted {authority}, but it failed: {}", self.text);
+        let phrase = if self.status == 504 {
+            "Gateway Timeout"
+        } else {
+            "Bad Gateway"
+        };
+        let message = format!(
+            "palisade permitted {authority}, but it failed: {}",
+            self.text
+        );
         let body = json!({
             "type": "error",
             "error": { "type": "api_error", "message": message },
             "palisade": { "error": "upstream", "host": authority.to_string() },
         });
-        let out = format!("HTTP/1.1 {} {phrase}\r\npalisade-error: upstream\r\n", self.status);
+        let out = format!(
+            "HTTP/1.1 {} {phrase}\r\npalisade-error: upstream\r\n",
+            self.status
+        );
         finish(out, &body.to_string(), close, to_head)
     }
 }
@@ -195,11 +221,17 @@ mod tests {
         let first = "HTTP/1.1 403 Blocked by palisade: x.example:443: no rule allows it\r\n";
         assert!(head.starts_with(first), "{head}");
         assert!(head.contains("palisade-denied: not-allowed\r\n"), "{head}");
-        assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{head}");
+        assert!(
+            head.contains(&format!("content-length: {}\r\n", body.len())),
+            "{head}"
+        );
         let body: serde_json::Value = serde_json::from_str(body).unwrap();
         assert_eq!(body["error"]["type"], "permission_error");
         assert_eq!(body["palisade"]["reason"], "not-allowed");
-        assert!(text(&refusal, true).ends_with("\r\n\r\n"), "HEAD has no body");
+        assert!(
+            text(&refusal, true).ends_with("\r\n\r\n"),
+            "HEAD has no body"
+        );
     }
 
     #[test]

@@ -78,6 +78,7 @@ impl Shared {
     }
 
     fn lose_audit(&self) {
-        self.audit_lost.send_if_modified(|lost| !std::mem::replace(lost, true));
+        self.audit_lost
+            .send_if_modified(|lost| !std::mem::replace(lost, true));
     }
 }

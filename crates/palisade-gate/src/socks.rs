@@ -1,14 +1,13 @@
 //! SOCKS 4, 4a and 5: CONNECT without authentication. The session is known by its listener, so a name and password
 //! would say nothing.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
 use palisade_audit::Entry;
 use palisade_policy::DenialReason;
 
-use crate::authorize::authorize;
+use crate::authorize::{authorize, meant};
 use crate::conn::{Conn, Stream};
 use crate::dial::{DialError, dial};
 use crate::http::serve::linger;
@@ -80,7 +79,9 @@ pub(crate) async fn serve<S: Stream>(
 ) {
     let mut watch = Watch::default();
     let mut ticket = Ticket::new(shared, version.entry(), started);
-    let asked = watch.within(shared.limits.head_time, ask(&mut conn, version)).await;
+    let asked = watch
+        .within(shared.limits.head_time, ask(&mut conn, version))
+        .await;
     let asked = match asked {
         Ok(Ok(Some(asked))) => asked,
         Ok(Ok(None)) => {
@@ -95,7 +96,8 @@ pub(crate) async fn serve<S: Stream>(
             return ticket.end();
         }
     };
-    let authority = asked.authority;
+    // Clients of version 4, and of version 5 without its `h`, look names up themselves.
+    let authority = meant(shared, asked.authority);
     ticket.destination(&authority);
     let permit = match authorize(shared, &authority) {
         Ok(permit) => permit,
@@ -122,7 +124,15 @@ pub(crate) async fn serve<S: Stream>(
         ticket.failed("downstream: ended before the tunnel stood");
         return ticket.end();
     }
-    tunnel::run(shared, conn, upstream, (authority, protocol), version.entry(), ticket).await;
+    tunnel::run(
+        shared,
+        conn,
+        upstream,
+        (authority, protocol),
+        version.entry(),
+        ticket,
+    )
+    .await;
 }
 
 /// Reads the request; none if the agent went away.
@@ -142,19 +152,17 @@ async fn ask<S: Stream>(conn: &mut Conn<S>, version: Version) -> Result<Option<A
     read(conn, message::request5).await
 }
 
-fn read<S: Stream, T>(
+async fn read<S: Stream, T>(
     conn: &mut Conn<S>,
     parse: fn(&[u8]) -> Parsed<T>,
-) -> impl Future<Output = Result<Option<T>, SocksError>> {
-    async move {
-        loop {
-            if let Some((value, used)) = parse(conn.input.bytes())? {
-                conn.consume(used);
-                return Ok(Some(value));
-            }
-            if !matches!(conn.fill().await, Ok(1..)) {
-                return Ok(None);
-            }
+) -> Result<Option<T>, SocksError> {
+    loop {
+        if let Some((value, used)) = parse(conn.input.bytes())? {
+            conn.consume(used);
+            return Ok(Some(value));
+        }
+        if !matches!(conn.fill().await, Ok(1..)) {
+            return Ok(None);
         }
     }
 }
@@ -193,7 +201,12 @@ async fn answer<S: Stream>(
     finish(&mut conn, &mut watch, &version.reply(reply), ticket).await;
 }
 
-async fn finish<S: Stream>(conn: &mut Conn<S>, watch: &mut Watch, reply: &[u8], mut ticket: Ticket) {
+async fn finish<S: Stream>(
+    conn: &mut Conn<S>,
+    watch: &mut Watch,
+    reply: &[u8],
+    mut ticket: Ticket,
+) {
     let sent = conn.send(reply).await;
     ticket.tally = conn.tally();
     ticket.end();

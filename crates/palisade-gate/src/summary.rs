@@ -105,7 +105,11 @@ mod tests {
         }
         let summary = handle.get();
         assert_eq!((summary.denied, summary.denied_elsewhere), (5, 2));
-        let hosts: Vec<_> = summary.denied_hosts.iter().map(|h| h.host.as_str()).collect();
+        let hosts: Vec<_> = summary
+            .denied_hosts
+            .iter()
+            .map(|h| h.host.as_str())
+            .collect();
         assert_eq!(hosts, ["b", "a"]);
     }
 }

@@ -1,13 +1,14 @@
 //! Connections caught on their way elsewhere: the client believes it speaks to its destination.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use palisade_audit::Entry;
 use palisade_policy::{Authority, Host, Permit, Protocol};
 
-use crate::authorize::authorize;
+use crate::authorize::{authorize, meant};
+use crate::client_hello::{Hello, RECORD_HANDSHAKE};
 use crate::conn::{Conn, Stream};
 use crate::dial::{DialError, dial};
 use crate::dns;
@@ -16,7 +17,7 @@ use crate::opening::{Opening, check_name, opening};
 use crate::record::Ticket;
 use crate::refusal::Refusal;
 use crate::shared::Shared;
-use crate::tunnel::{pass, refusal_of, refuse_tls};
+use crate::tunnel::{pass, refusal_of, refuse_opening, refuse_tls};
 use crate::watch::Watch;
 
 /// How long a refused client is listened to, so that the refusal can be told in its own protocol.
@@ -33,7 +34,11 @@ pub(crate) async fn serve_transparent<S: Stream>(
     if original.port() == DNS_PORT {
         return dns::tcp::serve(&shared, conn).await;
     }
-    let authority = destination(&shared, original);
+    let original = Authority {
+        host: Host::from(original.ip()),
+        port: original.port(),
+    };
+    let authority = meant(&shared, original);
     let mut ticket = Ticket::new(&shared, Entry::Transparent, Instant::now());
     ticket.destination(&authority);
     match authorize(&shared, &authority) {
@@ -42,19 +47,6 @@ pub(crate) async fn serve_transparent<S: Stream>(
             permitted(&shared, conn, authority, permit, ticket).await;
         }
         Err(refusal) => denied(&shared, conn, authority, &refusal, ticket).await,
-    }
-}
-
-/// The name our DNS gave this address for, or the address itself: one that an agent typed in by hand is just that.
-fn destination(shared: &Shared, original: SocketAddr) -> Authority {
-    let ip: IpAddr = original.ip().to_canonical();
-    let host = match shared.names.name_of(ip) {
-        Some(name) => Host::Name(name),
-        None => Host::from(ip),
-    };
-    Authority {
-        host,
-        port: original.port(),
     }
 }
 
@@ -80,9 +72,7 @@ async fn permitted<S: Stream>(
         Opening::Tls(hello) => match check_name(&hello, &authority) {
             Ok(()) => dial_and_pass(shared, conn, &authority, permit, ticket).await,
             Err(refusal) => {
-                refuse_tls(&mut conn, &mut watch, shared, &refusal).await;
-                ticket.refused(&refusal);
-                ticket.end();
+                refuse_tls(conn, watch, shared, ticket, &refusal).await;
             }
         },
         Opening::Ended => {
@@ -91,18 +81,14 @@ async fn permitted<S: Stream>(
         }
         other => {
             let refusal = refusal_of(&other, &authority);
-            if matches!(other, Opening::BadTls(_)) {
-                refuse_tls(&mut conn, &mut watch, shared, &refusal).await;
-            }
-            ticket.refused(&refusal);
-            ticket.end();
+            refuse_opening(conn, watch, shared, ticket, (&other, &refusal)).await;
         }
     }
 }
 
 async fn dial_and_pass<S: Stream>(
     shared: &Arc<Shared>,
-    mut conn: Conn<S>,
+    conn: Conn<S>,
     authority: &Authority,
     permit: Permit,
     mut ticket: Ticket,
@@ -116,10 +102,10 @@ async fn dial_and_pass<S: Stream>(
         }
         Err(DialError::Denied(denial)) => {
             let refusal = Refusal::new(authority, denial);
-            ticket.refused(&refusal);
-            if conn.input.bytes().first() == Some(&crate::client_hello::RECORD_HANDSHAKE) {
-                refuse_tls(&mut conn, &mut Watch::default(), shared, &refusal).await;
+            if conn.input.bytes().first() == Some(&RECORD_HANDSHAKE) {
+                return refuse_tls(conn, Watch::default(), shared, ticket, &refusal).await;
             }
+            ticket.refused(&refusal);
             return ticket.end();
         }
     };
@@ -143,17 +129,14 @@ async fn denied<S: Stream>(
             let way = Way::Fixed(authority, Entry::Transparent);
             Requests::new(shared, conn, way).serve().await;
         }
-        Opening::Tls(hello) => {
-            if let Some(name) = hello.name {
+        other => {
+            if let Opening::Tls(Hello {
+                name: Some(name), ..
+            }) = &other
+            {
                 ticket.failed(format!("the ClientHello names {name}"));
             }
-            ticket.refused(refusal);
-            refuse_tls(&mut conn, &mut watch, shared, refusal).await;
-            ticket.end();
-        }
-        _ => {
-            ticket.refused(refusal);
-            ticket.end();
+            refuse_opening(conn, watch, shared, ticket, (&other, refusal)).await;
         }
     }
 }

@@ -35,16 +35,16 @@ pub(crate) async fn run<S: Stream>(
         Opening::Tls(hello) => match check_name(&hello, &authority) {
             Ok(()) => pass(shared, conn, upstream, ticket, base).await,
             Err(refusal) => {
-                refuse_tls(&mut conn, &mut watch, shared, &refusal).await;
-                ticket.refused(&refusal);
-                ticket.end();
+                refuse_tls(conn, watch, shared, ticket, &refusal).await;
             }
         },
         Opening::Http => {
             // The inner requests are judged one by one, as any plain request to this host; the connection made for
             // the tunnel waits for the first of them in the pool. Each has its own event, the tunnel keeps its own.
             shared.pool.put(&authority, upstream);
-            Requests::new(shared, conn, Way::Fixed(authority, entry)).serve().await;
+            Requests::new(shared, conn, Way::Fixed(authority, entry))
+                .serve()
+                .await;
             ticket.end();
         }
         Opening::Ended => {
@@ -53,11 +53,7 @@ pub(crate) async fn run<S: Stream>(
         }
         other => {
             let refusal = refusal_of(&other, &authority);
-            if matches!(other, Opening::BadTls(_)) {
-                refuse_tls(&mut conn, &mut watch, shared, &refusal).await;
-            }
-            ticket.refused(&refusal);
-            ticket.end();
+            refuse_opening(conn, watch, shared, ticket, (&other, &refusal)).await;
         }
     }
 }
@@ -73,7 +69,15 @@ pub(crate) async fn pass<S: Stream>(
     ticket.address = upstream.address;
     let mut watch = Watch::default();
     let (down, up) = (&mut conn, &mut upstream.conn);
-    let result = copy(down, up, &mut watch, &shared.limits, &mut ticket.tally, base).await;
+    let result = copy(
+        down,
+        up,
+        &mut watch,
+        &shared.limits,
+        &mut ticket.tally,
+        base,
+    )
+    .await;
     if let Err(error) = result {
         ticket.failed(error);
     }
@@ -93,18 +97,37 @@ pub(crate) fn refusal_of(opening: &Opening, authority: &Authority) -> Refusal {
     }
 }
 
+/// Refuses a connection that opened like this.
+pub(crate) async fn refuse_opening<S: Stream>(
+    conn: Conn<S>,
+    watch: Watch,
+    shared: &Shared,
+    mut ticket: Ticket,
+    (opening, refusal): (&Opening, &Refusal),
+) {
+    if matches!(opening, Opening::Tls(_) | Opening::BadTls(_)) {
+        return refuse_tls(conn, watch, shared, ticket, refusal).await;
+    }
+    ticket.refused(refusal);
+    ticket.end();
+}
+
 /// A TLS client shows an alert where it would show nothing of a connection that is just closed.
 pub(crate) async fn refuse_tls<S: Stream>(
-    conn: &mut Conn<S>,
-    watch: &mut Watch,
+    mut conn: Conn<S>,
+    mut watch: Watch,
     shared: &Shared,
+    mut ticket: Ticket,
     refusal: &Refusal,
 ) {
     let alert = match refusal.reason {
         DenialReason::HostMismatch | DenialReason::NoServerName => &TLS_UNRECOGNIZED_NAME,
         _ => &TLS_ACCESS_DENIED,
     };
-    if let Ok(Ok(())) = watch.within(shared.limits.stall, conn.send(alert)).await {
-        linger(conn, watch).await;
+    let sent = watch.within(shared.limits.stall, conn.send(alert)).await;
+    ticket.refused(refusal);
+    ticket.end();
+    if let Ok(Ok(())) = sent {
+        linger(&mut conn, &mut watch).await;
     }
 }

@@ -44,7 +44,9 @@ impl Watch {
         }
         let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + limit);
         loop {
-            let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+            let sleep = self
+                .sleep
+                .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
             // An entry that fires early is left where it is; one that is over, or would fire late, is moved.
             if sleep.deadline() > deadline || sleep.is_elapsed() {
                 sleep.as_mut().reset(deadline);
@@ -68,7 +70,8 @@ impl Watch {
             Poll::Ready(value) => Poll::Ready(Ok(value)),
             Poll::Pending => {
                 let progress = self.progress;
-                self.poll_stalled(cx, progress, limit).map(|()| Err(Elapsed))
+                self.poll_stalled(cx, progress, limit)
+                    .map(|()| Err(Elapsed))
             }
         })
         .await
@@ -122,7 +125,11 @@ mod tests {
                 watch.poll_stalled(cx, progress, step)
             })
             .await;
-            assert!(before.elapsed() >= step * 2, "ended after {:?}", before.elapsed());
+            assert!(
+                before.elapsed() >= step * 2,
+                "ended after {:?}",
+                before.elapsed()
+            );
         });
     }
 }

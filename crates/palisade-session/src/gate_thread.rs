@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use palisade_gate::{Gate, GateConfig, Summary};
 use palisade_protocol::EgressEndpoint;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::oneshot;
 
 /// A gate at work. It ends when told to, or on its own when it cannot go on; then [`GateThread::ended`] turns readable.
@@ -19,6 +20,7 @@ pub(crate) struct GateThread {
 impl GateThread {
     /// Starts a gate on this endpoint.
     pub(crate) fn start(config: GateConfig, endpoint: EgressEndpoint) -> io::Result<Self> {
+        raise_descriptor_limit();
         let (stop, stopped) = oneshot::channel::<()>();
         let (ended, alive) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let thread = std::thread::Builder::new()
@@ -34,9 +36,10 @@ impl GateThread {
                     // A dropped sender means the supervisor is gone: stop as well.
                     let _ = stopped.await;
                 };
-                runtime
-                    .block_on(Gate::new(config).serve(endpoint, shutdown))
-                    .map_err(io::Error::other)
+                let served = runtime.block_on(Gate::new(config).serve(endpoint, shutdown));
+                // A look-up that hangs in the system's resolver must not hold up the end of the session.
+                runtime.shutdown_background();
+                served.map_err(io::Error::other)
             })?;
         Ok(Self {
             thread,
@@ -58,4 +61,19 @@ impl GateThread {
             .join()
             .map_err(|_| io::Error::other("the gate's thread panicked"))?
     }
+}
+
+/// A connection takes two descriptors, and the usual soft limit of 1024 would be reached before the gate's own limit.
+/// Raised only now: the agent has started with the limit it would have had without palisade, because programs that use
+/// `select(2)` break above 1024.
+fn raise_descriptor_limit() {
+    let own = getrlimit(Resource::Nofile);
+    // A limit that cannot be raised is met later, by connections that are refused.
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: own.maximum,
+            maximum: own.maximum,
+        },
+    );
 }

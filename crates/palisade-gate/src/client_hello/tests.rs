@@ -62,7 +62,12 @@ fn d22_the_name_is_found() {
 
 #[test]
 fn d28_the_name_may_stand_far_behind_and_in_pieces() {
-    let large = [extension(51, &[1; 1300]), extension(21, &[0; 9000]), names(&[(0, b"a.example")])].concat();
+    let large = [
+        extension(51, &[1; 1300]),
+        extension(21, &[0; 9000]),
+        names(&[(0, b"a.example")]),
+    ]
+    .concat();
     for size in [16384, 400, 177] {
         let hello = read(&records(&message(&large), size)).unwrap().unwrap();
         assert_eq!(hello.name, name("a.example"), "records of {size}");
@@ -70,7 +75,11 @@ fn d28_the_name_may_stand_far_behind_and_in_pieces() {
     // One byte short is not decided.
     let bytes = records(&message(&large), 16384);
     assert_eq!(read(&bytes[..bytes.len() - 1]), Ok(None));
-    assert_eq!(read(&records(&message(&large), 100)), Err(HelloError::TooLong), "too many pieces");
+    assert_eq!(
+        read(&records(&message(&large), 100)),
+        Err(HelloError::TooLong),
+        "too many pieces"
+    );
     let huge = records(&[1, 1, 0, 1], 4);
     assert_eq!(read(&huge), Err(HelloError::TooLong));
 }
@@ -78,15 +87,27 @@ fn d28_the_name_may_stand_far_behind_and_in_pieces() {
 #[test]
 fn d29_one_name_of_one_kind() {
     for (bad, error) in [
-        (names(&[(0, b"a.example"), (0, b"b.example")]), HelloError::NameList),
+        (
+            names(&[(0, b"a.example"), (0, b"b.example")]),
+            HelloError::NameList,
+        ),
         (names(&[(1, b"a.example")]), HelloError::NameList),
         (names(&[(0, b"a.example"), (1, b"x")]), HelloError::NameList),
         (names(&[]), HelloError::Structure),
         (names(&[(0, b"a.example.")]), HelloError::TrailingDot),
-        (names(&[(0, b"evil\0.a.example")]), HelloError::Name(HostError::Byte(0))),
+        (
+            names(&[(0, b"evil\0.a.example")]),
+            HelloError::Name(HostError::Byte(0)),
+        ),
         (names(&[(0, b"")]), HelloError::Name(HostError::Empty)),
-        (names(&[(0, &[b'a'; 300])]), HelloError::Name(HostError::TooLong)),
-        (names(&[(0, b"127.0.0.1")]), HelloError::Name(HostError::NumericName)),
+        (
+            names(&[(0, &[b'a'; 300])]),
+            HelloError::Name(HostError::TooLong),
+        ),
+        (
+            names(&[(0, b"127.0.0.1")]),
+            HelloError::Name(HostError::NumericName),
+        ),
         (
             [names(&[(0, b"a.example")]), names(&[(0, b"b.example")])].concat(),
             HelloError::DuplicateExtension,
@@ -107,8 +128,15 @@ fn encrypted_hellos_are_noticed() {
 fn d32_other_records_are_no_hello() {
     assert_eq!(read(b"SSH-2.0-x\r\n"), Err(HelloError::Record));
     assert_eq!(read(&[21, 3, 3, 0, 2, 2, 0]), Err(HelloError::Record));
-    assert_eq!(read(&[22, 3, 1, 0, 0]), Err(HelloError::Record), "empty record");
-    assert_eq!(read(&[22, 3, 1, 0, 4, 2, 0, 0, 0]), Err(HelloError::NotHello));
+    assert_eq!(
+        read(&[22, 3, 1, 0, 0]),
+        Err(HelloError::Record),
+        "empty record"
+    );
+    assert_eq!(
+        read(&[22, 3, 1, 0, 4, 2, 0, 0, 0]),
+        Err(HelloError::NotHello)
+    );
     let mut interleaved = records(&message(&[]), 20);
     interleaved[25] = 21;
     assert_eq!(read(&interleaved), Err(HelloError::Record));

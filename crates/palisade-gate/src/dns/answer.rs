@@ -11,8 +11,9 @@ use crate::shared::Shared;
 
 /// Zones that no public DNS answers for (RFC 6761, 6762, 7686, 9476); a name in them, or one of a single label, gets
 /// an address only if a rule names it. `arpa` holds no hosts.
-const SPECIAL: [&str; 9] =
-    ["local", "onion", "invalid", "test", "alt", "arpa", "internal", "home", "lan"];
+const SPECIAL: [&str; 9] = [
+    "local", "onion", "invalid", "test", "alt", "arpa", "internal", "home", "lan",
+];
 
 /// The answer's bytes; none if there is nothing to be said.
 pub(crate) fn answer(shared: &Shared, bytes: &[u8]) -> Option<Vec<u8>> {
@@ -47,7 +48,10 @@ fn forward(shared: &Shared, query: &Query) -> (Code, Data) {
         return (Code::NxDomain, Data::None);
     };
     if name.as_str() == "localhost" || name.as_str().ends_with(".localhost") {
-        return (Code::NoError, data(query.kind, Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST));
+        return (
+            Code::NoError,
+            data(query.kind, Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST),
+        );
     }
     if is_special(name) && !shared.policy.names(name) {
         return (Code::NxDomain, Data::None);
@@ -62,7 +66,13 @@ fn forward(shared: &Shared, query: &Query) -> (Code, Data) {
     let Some(synthetic) = shared.names.of(name) else {
         if shared.names.full_for_the_first_time() {
             let error = "too many names were asked for; further ones get no address";
-            note(shared, Entry::Dns, "", Some(DenialReason::Limit), Some(error));
+            note(
+                shared,
+                Entry::Dns,
+                "",
+                Some(DenialReason::Limit),
+                Some(error),
+            );
         }
         return (Code::ServFail, Data::None);
     };
@@ -70,7 +80,10 @@ fn forward(shared: &Shared, query: &Query) -> (Code, Data) {
         // Nothing has left the machine and nothing was refused: that a name was asked for is all there is to record.
         note(shared, Entry::Dns, name.as_str(), None, None);
     }
-    (Code::NoError, data(query.kind, synthetic.v4(), synthetic.v6()))
+    (
+        Code::NoError,
+        data(query.kind, synthetic.v4(), synthetic.v6()),
+    )
 }
 
 fn data(kind: Kind, v4: Ipv4Addr, v6: Ipv6Addr) -> Data {

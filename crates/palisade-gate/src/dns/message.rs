@@ -104,7 +104,11 @@ impl Query {
             question: bytes[HEADER..end + 4].to_vec(),
             kind,
             name: name_of(&labels),
-            reverse: if kind == Kind::Ptr { reverse_of(&labels) } else { None },
+            reverse: if kind == Kind::Ptr {
+                reverse_of(&labels)
+            } else {
+                None
+            },
             class_in: u16::from_be_bytes([fixed[2], fixed[3]]) == CLASS_IN,
             edns,
         })
@@ -119,9 +123,21 @@ impl Query {
             Data::Name(name) => Some((12, wire_name(name))),
         };
         let mut out = Vec::with_capacity(HEADER + self.question.len() + 64);
-        let recursion = if self.recursion { FLAG_RECURSION_DESIRED } else { 0 };
-        let flags = FLAG_RESPONSE | FLAG_AUTHORITATIVE | FLAG_RECURSION_AVAILABLE | recursion | code as u16;
-        for word in [self.id, flags, 1, u16::from(record.is_some()), 0, u16::from(self.edns)] {
+        let recursion = if self.recursion {
+            FLAG_RECURSION_DESIRED
+        } else {
+            0
+        };
+        let flags =
+            FLAG_RESPONSE | FLAG_AUTHORITATIVE | FLAG_RECURSION_AVAILABLE | recursion | code as u16;
+        for word in [
+            self.id,
+            flags,
+            1,
+            u16::from(record.is_some()),
+            0,
+            u16::from(self.edns),
+        ] {
             out.extend(word.to_be_bytes());
         }
         out.extend(&self.question);
@@ -146,7 +162,10 @@ impl Query {
 
 /// An answer to what was no query: a header alone.
 pub(crate) fn bare(id: u16, code: Code) -> Vec<u8> {
-    [id, FLAG_RESPONSE | code as u16, 0, 0, 0, 0].iter().flat_map(|word| word.to_be_bytes()).collect()
+    [id, FLAG_RESPONSE | code as u16, 0, 0, 0, 0]
+        .iter()
+        .flat_map(|word| word.to_be_bytes())
+        .collect()
 }
 
 /// The labels of a name, and where it ends. Pointers have no place in a question.
@@ -190,7 +209,10 @@ fn name_of(labels: &[&[u8]]) -> Option<DnsName> {
 /// `4.3.2.1.in-addr.arpa` and the nibbles of `ip6.arpa` (RFC 1035 section 3.5, RFC 3596 section 2.5).
 fn reverse_of(labels: &[&[u8]]) -> Option<IpAddr> {
     let text = |label: &[u8]| std::str::from_utf8(label).ok().map(str::to_ascii_lowercase);
-    let labels: Vec<String> = labels.iter().map(|label| text(label)).collect::<Option<_>>()?;
+    let labels: Vec<String> = labels
+        .iter()
+        .map(|label| text(label))
+        .collect::<Option<_>>()?;
     let (front, zone) = labels.split_at(labels.len().checked_sub(2)?);
     let mut digits = front.iter().rev();
     match [zone[0].as_str(), zone[1].as_str()] {

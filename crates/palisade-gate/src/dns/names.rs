@@ -89,7 +89,10 @@ impl SyntheticNames {
                 u32::try_from(number).ok()?
             }
         };
-        self.lock().names.get(usize::try_from(number).ok()?).cloned()
+        self.lock()
+            .names
+            .get(usize::try_from(number).ok()?)
+            .cloned()
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -118,7 +121,14 @@ mod tests {
         assert_ne!(second.v4(), first.v4());
         assert_eq!(names.name_of(first.v4().into()), Some(name("a.example")));
         assert_eq!(names.name_of(second.v6().into()), Some(name("b.example")));
-        for other in ["198.18.0.0", "198.18.0.3", "198.17.255.255", "8.8.8.8", "fd50:a115:ade0::", "::1"] {
+        for other in [
+            "198.18.0.0",
+            "198.18.0.3",
+            "198.17.255.255",
+            "8.8.8.8",
+            "fd50:a115:ade0::",
+            "::1",
+        ] {
             assert_eq!(names.name_of(other.parse().unwrap()), None, "{other}");
         }
     }

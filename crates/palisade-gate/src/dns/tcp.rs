@@ -12,7 +12,10 @@ const QUERY_MAX: usize = 4096;
 pub(crate) async fn serve<S: Stream>(shared: &Shared, mut conn: Conn<S>) {
     let mut watch = Watch::default();
     // The limit is for each query: the timer is set anew for every one.
-    while let Ok(true) = watch.within(shared.limits.head_time, one(shared, &mut conn)).await {}
+    while let Ok(true) = watch
+        .within(shared.limits.head_time, one(shared, &mut conn))
+        .await
+    {}
 }
 
 async fn one<S: Stream>(shared: &Shared, conn: &mut Conn<S>) -> bool {

@@ -42,11 +42,7 @@ pub(crate) fn ask_for_destination(socket: &StdUdpSocket, family: Family) -> io::
 }
 
 /// Answers queries until `stop` changes.
-pub(crate) async fn serve(
-    shared: Arc<Shared>,
-    socket: UdpSocket,
-    mut stop: watch::Receiver<bool>,
-) {
+pub(crate) async fn serve(shared: Arc<Shared>, socket: UdpSocket, mut stop: watch::Receiver<bool>) {
     loop {
         tokio::select! {
             biased;
@@ -58,7 +54,8 @@ pub(crate) async fn serve(
                 Ok(Some((query, from, to))) => {
                     if let Some(reply) = answer(&shared, &query) {
                         // A full socket drops the answer, as a network would; the client asks again.
-                        let _ = socket.try_io(Interest::WRITABLE, || send(&socket, &reply, &from, to));
+                        let _ =
+                            socket.try_io(Interest::WRITABLE, || send(&socket, &reply, &from, to));
                     }
                 }
                 Ok(None) => {}
@@ -129,6 +126,12 @@ fn send(
             ControlMessage::Ipv6PacketInfo(&v6)
         }
     };
-    let sent = sendmsg(socket.as_raw_fd(), &slices, &[control], MsgFlags::empty(), Some(to))?;
+    let sent = sendmsg(
+        socket.as_raw_fd(),
+        &slices,
+        &[control],
+        MsgFlags::empty(),
+        Some(to),
+    )?;
     Ok(sent)
 }

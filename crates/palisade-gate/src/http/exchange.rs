@@ -120,8 +120,15 @@ impl<D: Stream, U: Stream> Exchange<'_, D, U> {
                 self.poll_client_presence(cx)?;
             }
             self.count();
-            let limit = if waits_for_client { self.limits.stall } else { self.wait_limit() };
-            ready!(self.watch.poll_stalled(cx, self.down.progress() + self.up.progress(), limit));
+            let limit = if waits_for_client {
+                self.limits.stall
+            } else {
+                self.wait_limit()
+            };
+            ready!(
+                self.watch
+                    .poll_stalled(cx, self.down.progress() + self.up.progress(), limit)
+            );
             Poll::Ready(Err(match (waits_for_client, self.down.eof) {
                 (true, _) => ExchangeError::Client("the request stalled".into()),
                 (_, true) => ExchangeError::Client("ended before the response".into()),
@@ -221,7 +228,9 @@ impl<D: Stream, U: Stream> Exchange<'_, D, U> {
 
     fn upgrade(&mut self) -> Result<Exchanged, ExchangeError> {
         if !self.intent.websocket || !self.response.is_websocket() {
-            return Err(ExchangeError::Upstream("switched to a protocol nobody asked for".into()));
+            return Err(ExchangeError::Upstream(
+                "switched to a protocol nobody asked for".into(),
+            ));
         }
         let delivery = Delivery {
             framing: Framing::None,
@@ -237,8 +246,8 @@ impl<D: Stream, U: Stream> Exchange<'_, D, U> {
         let framing = self.response.framing(self.intent.is_head);
         let framing = framing.map_err(|error| ExchangeError::Upstream(error.to_string()))?;
         let chunked_allowed = !self.request.is_1_0();
-        let until_end = framing == Framing::UntilEnd
-            || (framing == Framing::Chunked && !chunked_allowed);
+        let until_end =
+            framing == Framing::UntilEnd || (framing == Framing::Chunked && !chunked_allowed);
         let close = until_end || !self.intent.keep_alive || !upload.is_done();
         let delivery = Delivery {
             framing,
@@ -248,7 +257,15 @@ impl<D: Stream, U: Stream> Exchange<'_, D, U> {
         };
         rewrite::response(&mut self.down.output, self.response, delivery);
         let mut download = Pump::body(framing, chunked_allowed);
+        let before = self.down.written;
         let error = self.transfer(&mut upload, &mut download).await.err();
+        if let Some(error) = &error
+            && self.down.written == before
+        {
+            // Nothing of the response was sent, so ours can still take its place.
+            self.down.output.clear();
+            return Err(ExchangeError::Upstream(error.clone()));
+        }
         let sound = error.is_none() && upload.is_done();
         let up_reusable = sound
             && framing != Framing::UntilEnd
@@ -274,8 +291,15 @@ impl<D: Stream, U: Stream> Exchange<'_, D, U> {
                 return Poll::Ready(result.map_err(|error| format!("{}: {error}", side(&error))));
             }
             self.count();
-            let limit = if download.held_up { self.limits.stall } else { self.limits.response_wait };
-            ready!(self.watch.poll_stalled(cx, self.down.progress() + self.up.progress(), limit));
+            let limit = if download.held_up {
+                self.limits.stall
+            } else {
+                self.limits.response_wait
+            };
+            ready!(
+                self.watch
+                    .poll_stalled(cx, self.down.progress() + self.up.progress(), limit)
+            );
             Poll::Ready(Err("the response stalled".into()))
         })
         .await

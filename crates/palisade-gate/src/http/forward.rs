@@ -24,7 +24,13 @@ pub(crate) enum Next {
     /// The end of the connection.
     Close,
     /// It was CONNECT.
-    Tunnel(Authority, Ticket),
+    Tunnel(Box<Connecting>),
+}
+
+/// A CONNECT request that is well-formed and not yet decided.
+pub(crate) struct Connecting {
+    pub(crate) authority: Authority,
+    pub(crate) ticket: Ticket,
 }
 
 impl<S: Stream> Requests<S> {
@@ -45,7 +51,7 @@ impl<S: Stream> Requests<S> {
         };
         ticket.destination(&authority);
         if let Target::Tunnel(authority) = intent.target {
-            return Next::Tunnel(authority, ticket);
+            return Next::Tunnel(Box::new(Connecting { authority, ticket }));
         }
         let permit = match authorize(&self.shared, &authority) {
             Ok(permit) => permit,
@@ -54,9 +60,15 @@ impl<S: Stream> Requests<S> {
         ticket.permitted(&permit);
         let mut upstream = match self.upstream(permit, &intent).await {
             Ok(upstream) => upstream,
-            Err(error) => return self.no_upstream(ticket, base, &intent, &authority, error).await,
+            Err(error) => {
+                return self
+                    .no_upstream(ticket, base, &intent, &authority, error)
+                    .await;
+            }
         };
-        let result = self.exchange(&mut upstream, &intent, &authority, &mut ticket, base).await;
+        let result = self
+            .exchange(&mut upstream, &intent, &authority, &mut ticket, base)
+            .await;
         ticket.address = upstream.address;
         match result {
             Ok(done) => self.after(upstream, &authority, done, ticket, base).await,
@@ -84,7 +96,10 @@ impl<S: Stream> Requests<S> {
     }
 
     /// The one destination that target, `Host` and connection agree upon.
-    #[allow(clippy::result_large_err, reason = "a refusal is built once and sent at once")]
+    #[allow(
+        clippy::result_large_err,
+        reason = "a refusal is built once and sent at once"
+    )]
     fn destination(
         &self,
         intent: Result<Intent, BadRequest>,
@@ -97,7 +112,10 @@ impl<S: Stream> Requests<S> {
         }
     }
 
-    #[allow(clippy::result_large_err, reason = "a refusal is built once and sent at once")]
+    #[allow(
+        clippy::result_large_err,
+        reason = "a refusal is built once and sent at once"
+    )]
     fn agreed(&self, intent: &Intent) -> Result<Authority, Refusal> {
         let refuse = |reason, detail: &str| {
             Err(match &self.way {
@@ -113,13 +131,18 @@ impl<S: Stream> Requests<S> {
                 return refuse(DenialReason::BadRequest, detail);
             }
             (Way::Fixed(own, _), Target::Origin(_) | Target::Asterisk) => (own, own.port),
-            (Way::Fixed(own, _), Target::Absolute(authority, _)) if own == authority => (own, own.port),
+            (Way::Fixed(own, _), Target::Absolute(authority, _)) if own == authority => {
+                (own, own.port)
+            }
             (Way::Fixed(..), Target::Absolute(..)) => {
                 let detail = "the target names another host than the connection";
                 return refuse(DenialReason::HostMismatch, detail);
             }
             (Way::Fixed(..), Target::Tunnel(_)) => {
-                return refuse(DenialReason::Protocol, "CONNECT within a connection to a host");
+                return refuse(
+                    DenialReason::Protocol,
+                    "CONNECT within a connection to a host",
+                );
             }
             (_, Target::OtherScheme { https: true }) => {
                 let detail = "https goes through a proxy by CONNECT; an https target would show the request to it";
@@ -161,10 +184,11 @@ impl<S: Stream> Requests<S> {
             BadRequest::Trace => {
                 refusal(DenialReason::Protocol, "TRACE is not carried".into()).with_status(405)
             }
-            BadRequest::Expectation => {
-                refusal(DenialReason::BadRequest, "the expectation is not known".into())
-                    .with_status(417)
-            }
+            BadRequest::Expectation => refusal(
+                DenialReason::BadRequest,
+                "the expectation is not known".into(),
+            )
+            .with_status(417),
         }
     }
 
@@ -206,7 +230,9 @@ impl<S: Stream> Requests<S> {
             };
             *upstream = match dial::dial(&self.shared, permit).await {
                 Ok(fresh) => fresh,
-                Err(DialError::Failed(failure)) => return Err(ExchangeError::Upstream(failure.text)),
+                Err(DialError::Failed(failure)) => {
+                    return Err(ExchangeError::Upstream(failure.text));
+                }
                 Err(DialError::Denied(denial)) => {
                     return Err(ExchangeError::Upstream(denial.reason.to_string()));
                 }
@@ -229,7 +255,14 @@ impl<S: Stream> Requests<S> {
         if done.upgraded {
             let tally = &mut ticket.tally;
             let limits = &self.shared.limits;
-            let copied = copy(&mut self.conn, &mut upstream.conn, &mut self.watch, limits, tally, base);
+            let copied = copy(
+                &mut self.conn,
+                &mut upstream.conn,
+                &mut self.watch,
+                limits,
+                tally,
+                base,
+            );
             if let Err(error) = copied.await {
                 ticket.failed(error);
             }
@@ -240,7 +273,11 @@ impl<S: Stream> Requests<S> {
         if done.up_reusable {
             self.shared.pool.put(authority, upstream);
         }
-        if done.down_reusable { Next::Again } else { Next::Close }
+        if done.down_reusable {
+            Next::Again
+        } else {
+            Next::Close
+        }
     }
 
     async fn no_upstream(
@@ -256,7 +293,9 @@ impl<S: Stream> Requests<S> {
                 let refusal = Refusal::new(authority, denial);
                 self.refuse(ticket, base, Some(intent), &refusal).await
             }
-            DialError::Failed(failure) => self.fail(ticket, base, intent, authority, &failure).await,
+            DialError::Failed(failure) => {
+                self.fail(ticket, base, intent, authority, &failure).await
+            }
         }
     }
 
@@ -318,21 +357,35 @@ impl<S: Stream> Requests<S> {
         ticket.status = Some(refusal.status());
         let close = !self.can_go_on(intent) || refusal.reason == DenialReason::Audit;
         let to_head = self.head.method() == b"HEAD";
-        self.finish(ticket, base, &refusal.http(close, to_head), close).await
+        self.finish(ticket, base, &refusal.http(close, to_head), close)
+            .await
     }
 
-    async fn finish(&mut self, mut ticket: Ticket, base: Tally, response: &[u8], close: bool) -> Next {
+    async fn finish(
+        &mut self,
+        mut ticket: Ticket,
+        base: Tally,
+        response: &[u8],
+        close: bool,
+    ) -> Next {
         let sent = self.send(response).await;
         ticket.tally = self.conn.tally().since(base);
         ticket.end();
-        if close || sent.is_err() { Next::Close } else { Next::Again }
+        if close || sent.is_err() {
+            Next::Close
+        } else {
+            Next::Again
+        }
     }
 
     /// Whether the next request begins where this one's head ended, so that it can be found.
     fn can_go_on(&self, intent: Option<&Intent>) -> bool {
         intent.is_some_and(|intent| {
             let no_body = matches!(intent.framing, Framing::None | Framing::Length(0));
-            no_body && intent.keep_alive && !intent.websocket && !matches!(intent.target, Target::Tunnel(_))
+            no_body
+                && intent.keep_alive
+                && !intent.websocket
+                && !matches!(intent.target, Target::Tunnel(_))
         })
     }
 }

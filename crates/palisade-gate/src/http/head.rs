@@ -163,7 +163,10 @@ pub(crate) fn field(head: &[u8], line: Range<usize>) -> Result<Field, HeadError>
         return Err(HeadError::FieldName);
     }
     let value = &bytes[colon + 1..];
-    if value.iter().any(|b| (*b < b' ' && *b != b'\t') || *b == 0x7f) {
+    if value
+        .iter()
+        .any(|b| (*b < b' ' && *b != b'\t') || *b == 0x7f)
+    {
         return Err(HeadError::ControlByte);
     }
     let front = value.len() - value.trim_ascii_start().len();
@@ -204,9 +207,8 @@ fn classify(name: &[u8]) -> FieldName {
         Upgrade,
     };
     let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
-    let begins = |known: &[u8]| {
-        name.len() >= known.len() && name[..known.len()].eq_ignore_ascii_case(known)
-    };
+    let begins =
+        |known: &[u8]| name.len() >= known.len() && name[..known.len()].eq_ignore_ascii_case(known);
     match name[0] | 0x20 {
         b'h' if is(b"host") => Host,
         b'h' if is(b"http2-settings") => HopByHop,
@@ -318,7 +320,10 @@ mod tests {
         assert_eq!(with("a: b\0").unwrap_err(), HeadError::ControlByte);
         assert_eq!(with("a: b\x7f").unwrap_err(), HeadError::ControlByte);
         let lines: Vec<String> = (0..9).map(|n| format!("a{n}: b")).collect();
-        assert_eq!(with(&lines.join("\r\n")).unwrap_err(), HeadError::TooManyFields);
+        assert_eq!(
+            with(&lines.join("\r\n")).unwrap_err(),
+            HeadError::TooManyFields
+        );
         assert!(with(&lines[..8].join("\r\n")).is_ok());
     }
 
@@ -332,11 +337,35 @@ mod tests {
         assert_eq!(of("content-length: 5"), Ok(Some(Framing::Length(5))));
         assert_eq!(of("Transfer-Encoding: Chunked"), Ok(Some(Framing::Chunked)));
         assert_eq!(of("a: b"), Ok(None));
-        for bad in ["+5", "-1", "0x5", "5, 5", "5 5", "", "9223372036854775808", "\u{b2}"] {
-            assert_eq!(of(&format!("content-length: {bad}")), Err(HeadError::Length), "{bad}");
+        for bad in [
+            "+5",
+            "-1",
+            "0x5",
+            "5, 5",
+            "5 5",
+            "",
+            "9223372036854775808",
+            "\u{b2}",
+        ] {
+            assert_eq!(
+                of(&format!("content-length: {bad}")),
+                Err(HeadError::Length),
+                "{bad}"
+            );
         }
-        assert_eq!(of("content-length: 5\r\ncontent-length: 5"), Err(HeadError::Length));
-        for bad in ["xchunked", "chunked, identity", "gzip, chunked", "\tchunked", "chunked\t", "identity", ""] {
+        assert_eq!(
+            of("content-length: 5\r\ncontent-length: 5"),
+            Err(HeadError::Length)
+        );
+        for bad in [
+            "xchunked",
+            "chunked, identity",
+            "gzip, chunked",
+            "\tchunked",
+            "chunked\t",
+            "identity",
+            "",
+        ] {
             let line = format!("transfer-encoding: {bad}");
             assert_eq!(of(&line), Err(HeadError::Encoding), "{bad:?}");
         }

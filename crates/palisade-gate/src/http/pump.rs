@@ -65,7 +65,10 @@ impl Pump {
 
     /// Everything until the end, which is passed on.
     pub(crate) fn raw() -> Self {
-        Self { shut: true, ..Self::body(Framing::UntilEnd, false) }
+        Self {
+            shut: true,
+            ..Self::body(Framing::UntilEnd, false)
+        }
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -86,7 +89,11 @@ impl Pump {
         }
         if self.stage == Stage::Flushing {
             ready!(self.poll_flush(cx, to))?;
-            self.stage = if self.shut { Stage::Shutting } else { Stage::Done };
+            self.stage = if self.shut {
+                Stage::Shutting
+            } else {
+                Stage::Done
+            };
         }
         if self.stage == Stage::Shutting {
             // The other side may be gone already: then there is nobody to tell.
@@ -103,12 +110,15 @@ impl Pump {
         to: &mut Conn<B>,
     ) -> Poll<Result<(), PumpError>> {
         loop {
-            match self.decoder.step(from.input.bytes()).map_err(PumpError::Body)? {
+            match self
+                .decoder
+                .step(from.input.bytes())
+                .map_err(PumpError::Body)?
+            {
                 Step::Skip(count) => from.consume(count),
                 Step::Data(count) if !self.chunked && to.flushed() => {
                     self.held_up = true;
-                    let passed =
-                        ready!(from.poll_pass(cx, to, count)).map_err(PumpError::Write)?;
+                    let passed = ready!(from.poll_pass(cx, to, count)).map_err(PumpError::Write)?;
                     self.held_up = false;
                     self.decoder.took(passed);
                 }

@@ -9,10 +9,32 @@ use crate::http::head::{self, Field, FieldName, Framing, HeadError};
 /// Methods the gate carries: RFC 9110, PATCH, QUERY, and WebDAV with its versioning and search (git and calendars use
 /// them). Anything else is refused: `G'ET` and lower-case forms are read differently by different servers (P04).
 const METHODS: [&[u8]; 26] = [
-    b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT", b"QUERY",
-    b"PROPFIND", b"PROPPATCH", b"MKCOL", b"COPY", b"MOVE", b"LOCK", b"UNLOCK", b"REPORT",
-    b"SEARCH", b"MKCALENDAR", b"CHECKOUT", b"CHECKIN", b"UNCHECKOUT", b"MERGE", b"MKACTIVITY",
-    b"BIND", b"PURGE",
+    b"GET",
+    b"POST",
+    b"HEAD",
+    b"PUT",
+    b"DELETE",
+    b"OPTIONS",
+    b"PATCH",
+    b"CONNECT",
+    b"QUERY",
+    b"PROPFIND",
+    b"PROPPATCH",
+    b"MKCOL",
+    b"COPY",
+    b"MOVE",
+    b"LOCK",
+    b"UNLOCK",
+    b"REPORT",
+    b"SEARCH",
+    b"MKCALENDAR",
+    b"CHECKOUT",
+    b"CHECKIN",
+    b"UNCHECKOUT",
+    b"MERGE",
+    b"MKACTIVITY",
+    b"BIND",
+    b"PURGE",
 ];
 
 /// A request head: its bytes, and where its parts stand in them.
@@ -147,7 +169,10 @@ impl RequestHead {
             websocket: options.websocket,
             is_head: method == b"HEAD",
             repeatable: framing == Framing::None
-                && matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"PROPFIND" | b"REPORT" | b"QUERY"),
+                && matches!(
+                    method,
+                    b"GET" | b"HEAD" | b"OPTIONS" | b"PROPFIND" | b"REPORT" | b"QUERY"
+                ),
         })
     }
 
@@ -173,8 +198,12 @@ impl RequestHead {
         }
         let from = self.target.start + scheme + 3;
         let rest = &self.bytes[from..self.target.end];
-        let length = rest.iter().position(|b| matches!(b, b'/' | b'?')).unwrap_or(rest.len());
-        let authority = Authority::parse(&rest[..length], Some(80)).map_err(BadRequest::Authority)?;
+        let length = rest
+            .iter()
+            .position(|b| matches!(b, b'/' | b'?'))
+            .unwrap_or(rest.len());
+        let authority =
+            Authority::parse(&rest[..length], Some(80)).map_err(BadRequest::Authority)?;
         Ok(Target::Absolute(authority, from + length..self.target.end))
     }
 
@@ -233,7 +262,9 @@ pub(crate) fn start_line(line: &[u8]) -> Result<StartLine, HeadError> {
     if last == method || !head::is_token(&line[..method]) {
         return Err(HeadError::StartLine);
     }
-    let version = line[last + 1..].strip_prefix(b"HTTP/").ok_or(HeadError::StartLine)?;
+    let version = line[last + 1..]
+        .strip_prefix(b"HTTP/")
+        .ok_or(HeadError::StartLine)?;
     let minor = match version {
         b"1.1" => 1,
         b"1.0" => 0,
@@ -281,18 +312,29 @@ mod tests {
             Target::Absolute(authority, _) => authority,
             other => panic!("{other:?}"),
         };
-        assert_eq!(absolute("GET http://A.example/x HTTP/1.1"), to("a.example", 80));
-        assert_eq!(absolute("GET HTTP://a.example:81?x HTTP/1.1"), to("a.example", 81));
+        assert_eq!(
+            absolute("GET http://A.example/x HTTP/1.1"),
+            to("a.example", 80)
+        );
+        assert_eq!(
+            absolute("GET HTTP://a.example:81?x HTTP/1.1"),
+            to("a.example", 81)
+        );
         let tunnel = line("CONNECT [2001:db8::1]:443 HTTP/1.1").unwrap().target;
         assert_eq!(tunnel, Target::Tunnel(to("[2001:db8::1]", 443)));
         assert_eq!(line("OPTIONS * HTTP/1.1").unwrap().target, Target::Asterisk);
-        assert!(matches!(line("GET /x HTTP/1.1").unwrap().target, Target::Origin(_)));
+        assert!(matches!(
+            line("GET /x HTTP/1.1").unwrap().target,
+            Target::Origin(_)
+        ));
     }
 
     #[test]
     fn d40_other_schemes_are_seen_as_such() {
         for scheme in ["ftp", "file", "gopher", "ws", "urn", "cache_object"] {
-            let target = line(&format!("GET {scheme}://a.example/ HTTP/1.1")).unwrap().target;
+            let target = line(&format!("GET {scheme}://a.example/ HTTP/1.1"))
+                .unwrap()
+                .target;
             assert_eq!(target, Target::OtherScheme { https: false }, "{scheme}");
         }
         let https = line("GET https://a.example/?key HTTP/1.1").unwrap().target;
@@ -310,7 +352,10 @@ mod tests {
             "http://a:0/",
         ] {
             let error = bad(&format!("GET {target} HTTP/1.1"));
-            assert!(matches!(error, BadRequest::Authority(_)), "{target}: {error:?}");
+            assert!(
+                matches!(error, BadRequest::Authority(_)),
+                "{target}: {error:?}"
+            );
         }
         for target in ["a.example/x", "http:a.example", "*", "\\x"] {
             let error = bad(&format!("GET {target} HTTP/1.1"));
@@ -329,20 +374,40 @@ mod tests {
     #[test]
     fn p04_methods_are_exact() {
         for method in ["get", "G'ET", "GETT", "MERG", "SSTP_DUPLEX_POST"] {
-            assert_eq!(bad(&format!("{method} / HTTP/1.1")), BadRequest::Method, "{method}");
+            assert_eq!(
+                bad(&format!("{method} / HTTP/1.1")),
+                BadRequest::Method,
+                "{method}"
+            );
         }
         assert_eq!(bad("TRACE / HTTP/1.1"), BadRequest::Trace);
-        assert_eq!(bad("G@T / HTTP/1.1"), BadRequest::Head(HeadError::StartLine));
+        assert_eq!(
+            bad("G@T / HTTP/1.1"),
+            BadRequest::Head(HeadError::StartLine)
+        );
     }
 
     #[test]
     fn f13_versions() {
         assert!(line("GET / HTTP/1.0").is_ok());
-        for version in ["HTTP/0.9", "HTTP/1.9", "HTTP/2.0", "HTTP/01.1", "HTTP/1.1x", "HTTP/"] {
+        for version in [
+            "HTTP/0.9",
+            "HTTP/1.9",
+            "HTTP/2.0",
+            "HTTP/01.1",
+            "HTTP/1.1x",
+            "HTTP/",
+        ] {
             let error = bad(&format!("GET / {version}"));
             assert_eq!(error, BadRequest::Head(HeadError::Version), "{version}");
         }
-        for start in ["GET /", "GET  / HTTP/1.1", "GET / x HTTP/1.1", "GET /\tHTTP/1.1", "GET / http/1.1"] {
+        for start in [
+            "GET /",
+            "GET  / HTTP/1.1",
+            "GET / x HTTP/1.1",
+            "GET /\tHTTP/1.1",
+            "GET / http/1.1",
+        ] {
             assert!(matches!(bad(start), BadRequest::Head(_)), "{start}");
         }
         assert_eq!(bad("PRI * HTTP/2.0"), BadRequest::Head(HeadError::Version));
@@ -354,7 +419,10 @@ mod tests {
         assert!(hosts("host: a\r\n").is_ok());
         let error = hosts("host: a\r\nHOST: a\r\n").unwrap_err();
         assert_eq!(error, BadRequest::Head(HeadError::HostCount));
-        assert_eq!(hosts("").unwrap_err(), BadRequest::Head(HeadError::HostCount));
+        assert_eq!(
+            hosts("").unwrap_err(),
+            BadRequest::Head(HeadError::HostCount)
+        );
     }
 
     #[test]
@@ -362,9 +430,17 @@ mod tests {
         let with = |lines: &str| intent(&format!("GET / HTTP/1.1\r\nhost: a\r\n{lines}\r\n\r\n"));
         assert!(with("expect: 100-Continue").unwrap().expects_continue);
         assert_eq!(with("expect: tea").unwrap_err(), BadRequest::Expectation);
-        assert!(with("connection: keep-alive, Upgrade\r\nupgrade: WebSocket").unwrap().websocket);
+        assert!(
+            with("connection: keep-alive, Upgrade\r\nupgrade: WebSocket")
+                .unwrap()
+                .websocket
+        );
         assert!(!with("upgrade: websocket").unwrap().websocket);
-        assert!(!with("connection: upgrade\r\nupgrade: h2c").unwrap().websocket);
+        assert!(
+            !with("connection: upgrade\r\nupgrade: h2c")
+                .unwrap()
+                .websocket
+        );
         let body = with("connection: upgrade\r\nupgrade: websocket\r\ncontent-length: 1");
         assert_eq!(body.unwrap_err(), BadRequest::Head(HeadError::Upgrade));
     }

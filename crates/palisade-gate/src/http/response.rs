@@ -49,7 +49,9 @@ impl ResponseHead {
 
     /// Whether the upstream connection can carry another request.
     pub(crate) fn keeps_alive(&self) -> bool {
-        let close = self.options().any(|option| option.eq_ignore_ascii_case(b"close"));
+        let close = self
+            .options()
+            .any(|option| option.eq_ignore_ascii_case(b"close"));
         self.minor == 1 && !close
     }
 
@@ -90,7 +92,11 @@ fn status_line(line: &[u8]) -> Result<StatusLine, HeadError> {
         Some(_) => return Err(HeadError::StartLine),
     };
     let text = &line[reason.clone()];
-    if !good || text.iter().any(|b| (*b < b' ' && *b != b'\t') || *b == 0x7f) {
+    if !good
+        || text
+            .iter()
+            .any(|b| (*b < b' ' && *b != b'\t') || *b == 0x7f)
+    {
         return Err(HeadError::StartLine);
     }
     let digit = |at: usize| u16::from(code[at] - b'0');
@@ -118,8 +124,14 @@ mod tests {
         assert_eq!((head.status, head.reason()), (404, &b"Not Found"[..]));
         assert_eq!(parse("HTTP/1.0 200").unwrap().status, 200);
         for bad in [
-            "HTTP/1.1 20 x", "HTTP/1.1 2000", "HTTP/1.1 099 x", "HTTP/2 200 x", "HTTP/1.1  200",
-            "ICY 200 OK", "HTTP/1.1 200 a\rb", "HTTP/1.1 2a0 x",
+            "HTTP/1.1 20 x",
+            "HTTP/1.1 2000",
+            "HTTP/1.1 099 x",
+            "HTTP/2 200 x",
+            "HTTP/1.1  200",
+            "ICY 200 OK",
+            "HTTP/1.1 200 a\rb",
+            "HTTP/1.1 2a0 x",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
@@ -131,7 +143,10 @@ mod tests {
         let sized = "HTTP/1.1 200 OK\r\ncontent-length: 5";
         assert_eq!(of(sized, false), Ok(Framing::Length(5)));
         assert_eq!(of(sized, true), Ok(Framing::None));
-        assert_eq!(of("HTTP/1.1 304 x\r\ncontent-length: 5", false), Ok(Framing::None));
+        assert_eq!(
+            of("HTTP/1.1 304 x\r\ncontent-length: 5", false),
+            Ok(Framing::None)
+        );
         assert_eq!(of("HTTP/1.1 200 OK", false), Ok(Framing::UntilEnd));
         let both = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: chunked";
         assert_eq!(of(both, false), Err(HeadError::LengthAndEncoding));

@@ -7,7 +7,7 @@ use palisade_audit::Entry;
 use palisade_policy::{Authority, DenialReason};
 
 use crate::conn::{Conn, Stream};
-use crate::http::forward::Next;
+use crate::http::forward::{Connecting, Next};
 use crate::http::head::{HeadError, Scan};
 use crate::http::request::{self, RequestHead};
 use crate::http::response::ResponseHead;
@@ -46,7 +46,7 @@ pub(crate) enum End<S> {
     /// There is nothing more to do.
     Closed,
     /// The last request is CONNECT, permitted as to its form; its ticket is open.
-    Connect(Conn<S>, Authority, Ticket),
+    Connect(Conn<S>, Box<Connecting>),
 }
 
 /// What came of waiting for a head.
@@ -84,24 +84,30 @@ impl<S: Stream> Requests<S> {
                 Arrival::Head(started) => match self.forward(started).await {
                     Next::Again => {}
                     Next::Close => break,
-                    Next::Tunnel(authority, ticket) => {
-                        return End::Connect(self.conn, authority, ticket);
-                    }
+                    Next::Tunnel(connecting) => return End::Connect(self.conn, connecting),
                 },
                 Arrival::Closed => return End::Closed,
                 Arrival::Idle => break,
                 Arrival::Bad(started, error) => {
-                    self.refuse_bytes(started, self.bad_reason(error), error.to_string(), bad_status(error)).await;
+                    self.refuse_bytes(
+                        started,
+                        self.bad_reason(error),
+                        error.to_string(),
+                        bad_status(error),
+                    )
+                    .await;
                     break;
                 }
                 Arrival::Slow(started) => {
                     let detail = "the head did not come in time".to_owned();
-                    self.refuse_bytes(started, DenialReason::Limit, detail, 408).await;
+                    self.refuse_bytes(started, DenialReason::Limit, detail, 408)
+                        .await;
                     break;
                 }
                 Arrival::Broken(started) => {
                     let detail = "the connection ended within a head".to_owned();
-                    self.refuse_bytes(started, DenialReason::BadRequest, detail, 400).await;
+                    self.refuse_bytes(started, DenialReason::BadRequest, detail, 400)
+                        .await;
                     break;
                 }
             }
@@ -131,7 +137,9 @@ impl<S: Stream> Requests<S> {
                 let bytes = conn.input.bytes();
                 let found = match scan.scan(bytes, limits.head_bytes) {
                     Ok(found) => found,
-                    Err(error) => return Arrival::Bad(started, first_line_error(bytes).unwrap_or(error)),
+                    Err(error) => {
+                        return Arrival::Bad(started, first_line_error(bytes).unwrap_or(error));
+                    }
                 };
                 if let Some(end) = found {
                     let parsed = head.parse(&bytes[..end], limits.head_fields);
@@ -160,7 +168,13 @@ impl<S: Stream> Requests<S> {
     }
 
     /// Records what was no request, and says so where somebody may listen.
-    async fn refuse_bytes(&mut self, started: Instant, reason: DenialReason, detail: String, status: u16) {
+    async fn refuse_bytes(
+        &mut self,
+        started: Instant,
+        reason: DenialReason,
+        detail: String,
+        status: u16,
+    ) {
         let mut ticket = Ticket::new(&self.shared, self.entry(), started);
         let refusal = match &self.way {
             Way::Fixed(authority, _) => {
@@ -198,7 +212,11 @@ impl<S: Stream> Requests<S> {
 
     /// Sends bytes of our own.
     pub(crate) async fn send(&mut self, bytes: &[u8]) -> Result<(), ()> {
-        match self.watch.within(self.shared.limits.stall, self.conn.send(bytes)).await {
+        match self
+            .watch
+            .within(self.shared.limits.stall, self.conn.send(bytes))
+            .await
+        {
             Ok(Ok(())) => Ok(()),
             _ => Err(()),
         }
@@ -209,7 +227,10 @@ impl<S: Stream> Requests<S> {
 pub(crate) async fn linger<S: Stream>(conn: &mut Conn<S>, watch: &mut Watch) {
     let start = conn.used;
     let rest = async {
-        if std::future::poll_fn(|cx| conn.poll_shutdown(cx)).await.is_err() {
+        if std::future::poll_fn(|cx| conn.poll_shutdown(cx))
+            .await
+            .is_err()
+        {
             return;
         }
         loop {

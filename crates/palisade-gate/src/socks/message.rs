@@ -54,7 +54,9 @@ pub(crate) fn greeting5(bytes: &[u8]) -> Parsed<bool> {
         return Err(SocksError::Malformed);
     }
     let count = usize::from(*count);
-    Ok(rest.get(..count).map(|methods| (methods.contains(&0), 2 + count)))
+    Ok(rest
+        .get(..count)
+        .map(|methods| (methods.contains(&0), 2 + count)))
 }
 
 /// Version 5's request (RFC 1928 section 4).
@@ -132,7 +134,12 @@ fn asked(host: Host, port: [u8; 2], used: usize) -> Parsed<Asked> {
     if port == 0 {
         return Err(SocksError::Port);
     }
-    Ok(Some((Asked { authority: Authority { host, port } }, used)))
+    Ok(Some((
+        Asked {
+            authority: Authority { host, port },
+        },
+        used,
+    )))
 }
 
 /// A name, or an IPv4 address that the client put where names stand. Brackets are the syntax of URLs.
@@ -145,8 +152,12 @@ fn host_name(bytes: &[u8]) -> Result<Host, SocksError> {
 
 fn literal(bytes: &[u8]) -> Option<IpAddr> {
     match bytes.len() {
-        4 => <[u8; 4]>::try_from(bytes).ok().map(|b| Ipv4Addr::from(b).into()),
-        _ => <[u8; 16]>::try_from(bytes).ok().map(|b| Ipv6Addr::from(b).into()),
+        4 => <[u8; 4]>::try_from(bytes)
+            .ok()
+            .map(|b| Ipv4Addr::from(b).into()),
+        _ => <[u8; 16]>::try_from(bytes)
+            .ok()
+            .map(|b| Ipv6Addr::from(b).into()),
     }
 }
 
@@ -185,16 +196,33 @@ mod tests {
     fn requests_of_every_kind() {
         assert_eq!(authority(request5(&v5_name(b"A.example"))), "a.example:443");
         assert_eq!(authority(request5(&v5_name(b"192.0.2.1"))), "192.0.2.1:443");
-        assert_eq!(authority(request5(&v5(1, &[192, 0, 2, 1], 80))), "192.0.2.1:80");
+        assert_eq!(
+            authority(request5(&v5(1, &[192, 0, 2, 1], 80))),
+            "192.0.2.1:80"
+        );
         let mapped: Ipv6Addr = "::ffff:192.0.2.1".parse().unwrap();
-        assert_eq!(authority(request5(&v5(4, &mapped.octets(), 80))), "192.0.2.1:80");
+        assert_eq!(
+            authority(request5(&v5(4, &mapped.octets(), 80))),
+            "192.0.2.1:80"
+        );
         assert_eq!(authority(request4(&v4a(b"a.example"))), "a.example:443");
-        assert_eq!(authority(request4(&[4, 1, 0, 80, 192, 0, 2, 1, 0])), "192.0.2.1:80");
+        assert_eq!(
+            authority(request4(&[4, 1, 0, 80, 192, 0, 2, 1, 0])),
+            "192.0.2.1:80"
+        );
     }
 
     #[test]
     fn d01_names_are_bytes_until_checked() {
-        let bad = [&b"evil\0.allowed.com"[..], b"a b", b"a\r\nb", b"a%00b", b"", b"127.1", b"[::1]"];
+        let bad = [
+            &b"evil\0.allowed.com"[..],
+            b"a b",
+            b"a\r\nb",
+            b"a%00b",
+            b"",
+            b"127.1",
+            b"[::1]",
+        ];
         for name in bad {
             let error = request5(&v5_name(name)).unwrap_err();
             assert!(matches!(error, SocksError::Host(_)), "{name:?}: {error:?}");
@@ -213,7 +241,10 @@ mod tests {
         assert_eq!(request5(&[5, 2, 0, 1]), Err(SocksError::Command));
         assert_eq!(request5(&[5, 1, 0, 9]), Err(SocksError::AddressType));
         assert_eq!(request5(&v5(1, &[1, 2, 3, 4], 0)), Err(SocksError::Port));
-        assert_eq!(request4(&[4, 2, 0, 80, 1, 2, 3, 4]), Err(SocksError::Command));
+        assert_eq!(
+            request4(&[4, 2, 0, 80, 1, 2, 3, 4]),
+            Err(SocksError::Command)
+        );
         let endless = [&[4, 1, 0, 80, 1, 2, 3, 4][..], &[b'u'; 300]].concat();
         assert_eq!(request4(&endless), Err(SocksError::Malformed));
     }

@@ -1,0 +1,261 @@
+//! A gate on loopback, scripted upstreams, a log in memory, and a client for each way in.
+
+mod client;
+mod hello;
+mod server;
+mod sink;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use palisade_gate::{
+    Gate, GateConfig, GateLimits, LocalAddress, OriginalDestination, Resolve, ResolveFuture,
+    Summary, SummaryHandle, UpstreamProxy,
+};
+use palisade_policy::{
+    Authority, DnsName, HostPattern, NetworkPolicyBuilder, Ports, Protocol, Rule, Source,
+};
+use palisade_protocol::{EgressEndpoint, Listener, ListenerKind};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+
+pub(crate) use client::{Client, PLAIN_WAYS, Response, TUNNELS, Way, question, request};
+pub(crate) use hello::{hello, hello_with, in_records, server_name};
+pub(crate) use server::Server;
+pub(crate) use sink::MemorySink;
+
+/// A policy under construction, with its upstreams.
+#[derive(Default)]
+pub(crate) struct Setup {
+    policy: NetworkPolicyBuilder,
+    limits: GateLimits,
+    addresses: HashMap<String, Vec<std::net::IpAddr>>,
+    proxy: Option<UpstreamProxy>,
+}
+
+pub(crate) fn rule(pattern: &str) -> Rule {
+    let pattern = HostPattern::parse(pattern).unwrap();
+    Rule::new(pattern, Ports::ANY, Source::new("test"))
+}
+
+impl Setup {
+    /// `host` allowed on every port; what goes to `host:port` reaches `server`.
+    pub(crate) fn allow(mut self, host: &str, port: u16, server: &Server) -> Self {
+        self.policy = self.policy.allow(rule(host));
+        self.map(host, port, server)
+    }
+
+    /// The same, for any protocol.
+    pub(crate) fn allow_tcp(mut self, host: &str, port: u16, server: &Server) -> Self {
+        let rule = Rule {
+            protocol: Protocol::Tcp,
+            ..rule(host)
+        };
+        self.policy = self.policy.allow(rule);
+        self.map(host, port, server)
+    }
+
+    pub(crate) fn map(mut self, host: &str, port: u16, server: &Server) -> Self {
+        let from = Authority::parse(format!("{host}:{port}").as_bytes(), None).unwrap();
+        self.policy = self.policy.resolve(from, server.address);
+        self
+    }
+
+    pub(crate) fn rule(mut self, rule: Rule) -> Self {
+        self.policy = self.policy.allow(rule);
+        self
+    }
+
+    pub(crate) fn deny(mut self, host: &str) -> Self {
+        self.policy = self.policy.deny(rule(host));
+        self
+    }
+
+    /// What a look-up of `name` finds. Names not set here have no address.
+    pub(crate) fn address(mut self, name: &str, ips: &[&str]) -> Self {
+        let ips = ips.iter().map(|ip| ip.parse().unwrap()).collect();
+        self.addresses.insert(name.to_owned(), ips);
+        self
+    }
+
+    pub(crate) fn limits(mut self, change: impl FnOnce(&mut GateLimits)) -> Self {
+        change(&mut self.limits);
+        self
+    }
+
+    pub(crate) fn proxy(mut self, server: &Server) -> Self {
+        let at = server.address.to_string();
+        let at = Authority::parse(at.as_bytes(), None).unwrap();
+        self.proxy = Some(UpstreamProxy::new(at, Some(("me", "secret"))).unwrap());
+        self
+    }
+
+    /// A gate on listeners of its own, on loopback.
+    pub(crate) fn start(self) -> TestGate {
+        let listener = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let (proxy, transparent) = (listener(), listener());
+        let dns = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let addresses = Addresses {
+            proxy: proxy.local_addr().unwrap(),
+            transparent: transparent.local_addr().unwrap(),
+            dns: dns.local_addr().unwrap(),
+        };
+        let sockets = vec![
+            socket(ListenerKind::Proxy, proxy),
+            socket(ListenerKind::Transparent, transparent),
+            socket(ListenerKind::DnsV4, dns),
+        ];
+        let destinations = Arc::new(Destinations::default());
+        let original = Arc::clone(&destinations) as Arc<dyn OriginalDestination>;
+        self.serve(sockets, original, addresses, destinations)
+    }
+
+    /// A gate on these sockets, which tell the original destination themselves.
+    pub(crate) fn start_on(self, sockets: Vec<Listener>) -> TestGate {
+        let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
+        let addresses = Addresses {
+            proxy: nowhere,
+            transparent: nowhere,
+            dns: nowhere,
+        };
+        self.serve(
+            sockets,
+            Arc::new(LocalAddress),
+            addresses,
+            Arc::new(Destinations::default()),
+        )
+    }
+
+    fn serve(
+        self,
+        sockets: Vec<Listener>,
+        original_destination: Arc<dyn OriginalDestination>,
+        addresses: Addresses,
+        destinations: Arc<Destinations>,
+    ) -> TestGate {
+        let sink = Arc::new(MemorySink::default());
+        let resolver = Arc::new(FixedNames {
+            names: self.addresses,
+            asked: Mutex::default(),
+        });
+        let gate = Gate::new(GateConfig {
+            policy: Arc::new(self.policy.build()),
+            audit: Arc::clone(&sink) as Arc<dyn palisade_audit::Sink>,
+            limits: self.limits,
+            upstream_proxy: self.proxy,
+            resolver: Arc::clone(&resolver) as Arc<dyn Resolve>,
+            original_destination,
+        });
+        let summary = gate.summary();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_all().build().unwrap();
+            let stopped = async {
+                let _ = stopped.await;
+            };
+            let endpoint = EgressEndpoint::Sockets(sockets);
+            runtime.block_on(gate.serve(endpoint, stopped)).unwrap()
+        });
+        TestGate {
+            addresses,
+            sink,
+            summary,
+            destinations,
+            resolver,
+            running: Some((stop, thread)),
+        }
+    }
+}
+
+pub(crate) fn socket(kind: ListenerKind, socket: impl Into<OwnedFd>) -> Listener {
+    Listener {
+        kind,
+        socket: socket.into(),
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Addresses {
+    proxy: SocketAddr,
+    transparent: SocketAddr,
+    dns: SocketAddr,
+}
+
+/// A gate that serves until it is stopped or dropped.
+pub(crate) struct TestGate {
+    addresses: Addresses,
+    pub(crate) sink: Arc<MemorySink>,
+    pub(crate) summary: SummaryHandle,
+    destinations: Arc<Destinations>,
+    pub(crate) resolver: Arc<FixedNames>,
+    running: Option<(oneshot::Sender<()>, JoinHandle<Summary>)>,
+}
+
+impl TestGate {
+    /// Ends the gate and waits for it.
+    pub(crate) fn stop(&mut self) -> Summary {
+        let (stop, thread) = self.running.take().expect("the gate runs");
+        stop.send(()).expect("the gate waits");
+        thread.join().expect("the gate did not panic")
+    }
+
+    pub(crate) fn dns(&self) -> SocketAddr {
+        self.addresses.dns
+    }
+}
+
+impl Drop for TestGate {
+    fn drop(&mut self) {
+        if let Some((stop, thread)) = self.running.take() {
+            let _ = stop.send(());
+            let ended = thread.join();
+            if !std::thread::panicking() {
+                ended.expect("the gate did not panic");
+            }
+        }
+    }
+}
+
+/// Original destinations by client address: the client says where it wants to go before it connects.
+#[derive(Default)]
+pub(crate) struct Destinations(Mutex<HashMap<SocketAddr, SocketAddr>>);
+
+impl Destinations {
+    fn set(&self, client: SocketAddr, destination: SocketAddr) {
+        self.0.lock().unwrap().insert(client, destination);
+    }
+}
+
+impl OriginalDestination for Destinations {
+    fn of(&self, accepted: &TcpStream) -> io::Result<SocketAddr> {
+        let peer = accepted.peer_addr()?;
+        let found = self.0.lock().unwrap().remove(&peer);
+        found.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+/// Names with fixed addresses, and a note of what was asked.
+pub(crate) struct FixedNames {
+    names: HashMap<String, Vec<std::net::IpAddr>>,
+    asked: Mutex<Vec<String>>,
+}
+
+impl FixedNames {
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+impl Resolve for FixedNames {
+    fn resolve<'a>(&'a self, name: &'a DnsName) -> ResolveFuture<'a> {
+        assert!(name.as_str() != "panics.example", "a resolver that panics");
+        self.asked.lock().unwrap().push(name.to_string());
+        let found = self.names.get(name.as_str()).cloned().unwrap_or_default();
+        Box::pin(async move { Ok(found) })
+    }
+}
