@@ -9,7 +9,8 @@ use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 
-use rustix::process::{Pid, Signal, getpgrp, getpid, kill_process, kill_process_group};
+use palisade_sys::signalfd::let_through;
+use rustix::process::{Pid, Signal, getpgrp, kill_process_group};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr, tcsetpgrp};
 
 /// palisade's side of the terminal, if it has one.
@@ -85,9 +86,10 @@ impl Terminal {
     /// Stops palisade's whole group, as Ctrl-Z would have done to the group of a plain command, and returns once it
     /// is continued.
     pub(crate) fn stop_with_agent(&self) {
-        // Neighbours in a pipeline get the polite signal. palisade itself has it blocked, so it takes the other one.
+        // The whole group, neighbours in a pipeline as well. palisade has the signal blocked and takes it here. In an
+        // orphaned group, where nobody could continue it, the kernel lets it pass, as it would for a plain command.
         let _ = kill_process_group(self.own_group, Signal::TSTP);
-        let _ = kill_process(getpid(), Signal::STOP);
+        let _ = let_through(Signal::TSTP.as_raw());
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::ffi::c_void;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{FromRawFd, OwnedFd};
 
 use rustix::process::Pid;
@@ -14,6 +15,13 @@ pub const EVERY_NAMESPACE: u64 = (libc::CLONE_NEWUSER
     | libc::CLONE_NEWIPC
     | libc::CLONE_NEWUTS
     | libc::CLONE_NEWCGROUP) as u64;
+
+/// The same but the network's, which costs as much as all others together: a process can make it for itself
+/// ([`enter_new_network`]) while another is at work on the rest.
+pub const EVERY_NAMESPACE_BUT_NETWORK: u64 = EVERY_NAMESPACE & !(libc::CLONE_NEWNET as u64);
+
+/// No namespace, but one root and working directory, so that a change of either is one for both.
+pub const SHARED_ROOT: u64 = libc::CLONE_FS as u64;
 
 /// A user namespace alone.
 pub const USER_NAMESPACE: u64 = libc::CLONE_NEWUSER as u64;
@@ -41,7 +49,7 @@ struct CloneArgs {
     tls: u64,
 }
 
-/// Runs `child` in a new process within the namespaces of `flags` and ends that process with what it returns.
+/// Runs `child` in a new process, made with these flags of this module, and ends that process with what it returns.
 ///
 /// `child` runs in a copy of the calling thread alone: it must neither allocate nor take locks (see the crate's page).
 /// Where a filter answers `clone3` with `ENOSYS`, as container engines do, the older call is used.
@@ -61,6 +69,19 @@ pub fn spawn(flags: u64, child: impl FnOnce() -> u8) -> io::Result<Child> {
     // SAFETY: needed to own the descriptor. Sound because the kernel made it for this call alone.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     Ok(Child { pid, pidfd })
+}
+
+/// Puts the calling thread into a network namespace of its own. For use after `clone`.
+///
+/// # Errors
+/// `EPERM` without `CAP_SYS_ADMIN`, `ENOSPC` past `user.max_net_namespaces`, `EINVAL` without network namespaces.
+pub fn enter_new_network() -> io::Result<()> {
+    // SAFETY: needed because the safe wrapper is deprecated for flags that this is not. Sound because the call takes no
+    // pointer and leaves memory and descriptors alone.
+    match unsafe { libc::unshare(libc::CLONE_NEWNET) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 fn clone3(flags: u64, pidfd: &mut i32) -> io::Result<i32> {
@@ -109,15 +130,15 @@ extern "C" fn run_to_exit<F: FnOnce() -> u8>(child: F) -> ! {
 
 /// Memory for the stack of a process made by [`spawn_sharing_memory`].
 #[derive(Debug)]
-pub struct Stack(Vec<u128>);
+pub struct Stack(Box<[MaybeUninit<u128>]>);
 
 impl Stack {
-    /// Room for system calls and a few frames; measured need is below 4 KiB, and untouched pages cost nothing.
+    /// Room for system calls and a few frames, in builds without optimisation too. Untouched pages cost nothing.
     const BYTES: usize = 64 * 1024;
 
     /// Reserves the memory. Allocates, so it is made before `clone`.
     pub fn new() -> Self {
-        Self(vec![0; Self::BYTES / size_of::<u128>()])
+        Self(Box::new_uninit_slice(Self::BYTES / size_of::<u128>()))
     }
 }
 
@@ -127,14 +148,18 @@ impl Default for Stack {
     }
 }
 
-/// Runs `child` in a new process that shares this one's memory while this one waits, until it calls `execve` or returns
+/// Runs `child` in a new process, in these new namespaces (0 for none), that shares this one's memory while this one waits, until it calls `execve` or returns
 /// (the way of `vfork`). What `child` writes into borrowed variables is seen here. For use after `clone`.
 ///
 /// It copies no page tables, which is what makes `fork` dear.
 ///
 /// # Errors
 /// `EAGAIN` past a process limit.
-pub fn spawn_sharing_memory(stack: &mut Stack, mut child: &mut dyn FnMut()) -> io::Result<Pid> {
+pub fn spawn_sharing_memory(
+    namespaces: u64,
+    stack: &mut Stack,
+    mut child: &mut dyn FnMut(),
+) -> io::Result<Pid> {
     let end = stack.0.as_mut_ptr_range().end;
     let argument = &raw mut child;
     // SAFETY: needed because vfork cannot be called from Rust (it returns twice on one stack). Sound because CLONE_VFORK
@@ -144,13 +169,15 @@ pub fn spawn_sharing_memory(stack: &mut Stack, mut child: &mut dyn FnMut()) -> i
         libc::clone(
             call,
             end.cast(),
-            libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD,
+            libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD | namespaces as i32,
             argument.cast(),
         )
     };
-    Pid::from_raw(result)
-        .filter(|_| result > 0)
-        .ok_or_else(io::Error::last_os_error)
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // 0 is told to nobody: the child runs `call` instead.
+    Pid::from_raw(result).ok_or_else(|| io::Error::from_raw_os_error(libc::ECHILD))
 }
 
 extern "C" fn call(argument: *mut c_void) -> i32 {
@@ -193,9 +220,24 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_is_an_error() {
+        // A new user namespace and one root directory for both exclude each other (clone(2)).
+        let flags = USER_NAMESPACE | SHARED_ROOT;
+        for error in [
+            spawn(flags, || 0).map(|_| ()),
+            spawn_sharing_memory(flags, &mut Stack::new(), &mut || {}).map(|_| ()),
+        ] {
+            assert_eq!(
+                error.expect_err("refused").raw_os_error(),
+                Some(libc::EINVAL)
+            );
+        }
+    }
+
+    #[test]
     fn memory_is_shared_until_the_child_ends() {
         let mut told = 0;
-        let pid = spawn_sharing_memory(&mut Stack::new(), &mut || told = 42).expect("spawn");
+        let pid = spawn_sharing_memory(0, &mut Stack::new(), &mut || told = 42).expect("spawn");
         assert_eq!(told, 42);
         let (_, status) = waitpid(Some(pid), WaitOptions::empty())
             .expect("wait")

@@ -102,7 +102,9 @@ mod tests {
     use super::*;
 
     fn strings(of: &[&str]) -> Vec<CString> {
-        of.iter().map(|s| CString::new(*s).expect("no nul")).collect()
+        of.iter()
+            .map(|s| CString::new(*s).expect("no nul"))
+            .collect()
     }
 
     /// The exit status of the program, or 200 and the error's number when it did not start.

@@ -2,13 +2,11 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
-use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, pidfd_send_signal, set_parent_process_death_signal, waitid,
-};
+use rustix::process::{Pid, WaitOptions, waitpid};
 
-use crate::clone::{Child, USER_NAMESPACE, spawn};
+use crate::clone::{Stack, USER_NAMESPACE, spawn_sharing_memory};
 
 /// One line of a user or group map: this one id inside is that one id outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,31 +34,41 @@ pub fn write_maps(pid: Pid, user: IdPair, group: IdPair, deny_groups: bool) -> i
 
 /// A user namespace that nobody is in, with these maps.
 ///
-/// It is made by a process that lives only until the namespace is held by its descriptor.
+/// It is made by a process that ends at once. Until that is waited for it still has its place in `/proc`, and there its
+/// namespace is given its maps and opened.
 ///
 /// # Errors
-/// As [`spawn`] and [`write_maps`].
+/// As [`spawn_sharing_memory`] and [`write_maps`].
 pub fn user_namespace(user: IdPair, group: IdPair) -> io::Result<OwnedFd> {
-    let holder = spawn(USER_NAMESPACE, wait_for_the_end)?;
-    let made = write_maps(holder.pid, user, group, false).and_then(|()| {
-        File::open(format!("/proc/{}/ns/user", holder.pid.as_raw_nonzero()))
-    });
-    end(&holder)?;
+    let pid = spawn_sharing_memory(USER_NAMESPACE, &mut Stack::new(), &mut || {})?;
+    let made = write_maps(pid, user, group, false)
+        .and_then(|()| File::open(format!("/proc/{}/ns/user", pid.as_raw_nonzero())));
+    waitpid(Some(pid), WaitOptions::empty())?;
     made.map(OwnedFd::from)
 }
 
-fn wait_for_the_end() -> u8 {
-    // Without this a parent that dies right now would leave the holder behind.
-    if set_parent_process_death_signal(Some(Signal::KILL)).is_ok() {
-        loop {
-            let _ = rustix::event::poll(&mut [], None);
-        }
-    }
-    1
-}
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
 
-fn end(holder: &Child) -> io::Result<()> {
-    pidfd_send_signal(&holder.pidfd, Signal::KILL)?;
-    waitid(WaitId::PidFd(holder.pidfd.as_fd()), WaitIdOptions::EXITED)?;
-    Ok(())
+    use super::*;
+
+    #[test]
+    fn a_namespace_is_made_and_nobody_is_left_in_it() {
+        let id = rustix::process::geteuid().as_raw();
+        let gid = rustix::process::getegid().as_raw();
+        let pair = |inside, outside| IdPair { inside, outside };
+        if id != 0 {
+            // An ordinary user has to give up setgroups first; nothing here is for such a caller.
+            let error = user_namespace(pair(5, id), pair(6, gid)).expect_err("not root");
+            assert_eq!(error.raw_os_error(), Some(libc::EPERM));
+            return;
+        }
+        let namespace = user_namespace(pair(0, 64_000), pair(7, 64_001)).expect("made");
+        let link = fs::read_link(format!("/proc/self/fd/{}", namespace.as_raw_fd()));
+        let own = fs::read_link("/proc/self/ns/user").expect("own");
+        let link = link.expect("link");
+        assert!(link.to_string_lossy().starts_with("user:["), "{link:?}");
+        assert_ne!(link, own);
+    }
 }

@@ -76,7 +76,11 @@ pub mod scopes {
 
     /// Every scope this ABI knows.
     pub const fn of_abi(abi: u32) -> u64 {
-        if abi >= 6 { ABSTRACT_UNIX_SOCKET | SIGNAL } else { 0 }
+        if abi >= 6 {
+            ABSTRACT_UNIX_SOCKET | SIGNAL
+        } else {
+            0
+        }
     }
 }
 
@@ -222,15 +226,27 @@ mod tests {
         let inside = root.clone();
         let results = std::thread::spawn(move || {
             rustix::thread::set_no_new_privs(true).expect("no_new_privs");
-            let both = || (fs::write(inside.join("open/f"), "x"), fs::write(inside.join("shut/f"), "x"));
+            let both = || {
+                (
+                    fs::write(inside.join("open/f"), "x"),
+                    fs::write(inside.join("shut/f"), "x"),
+                )
+            };
             let before = both();
-            let rules = Ruleset::create(rights::of_abi(abi), scopes::of_abi(abi)).expect("rule set");
+            let rules =
+                Ruleset::create(rights::of_abi(abi), scopes::of_abi(abi)).expect("rule set");
             let handled = rights::of_abi(abi);
             let open = File::open(inside.join("open")).expect("directory");
             let everything = File::open("/").expect("root");
-            rules.add_path(everything.as_fd(), rights::READ_ONLY).expect("read rule");
-            rules.add_path(open.as_fd(), rights::READ_WRITE & handled).expect("write rule");
-            let unknown = rules.add_path(open.as_fd(), 1 << 40).expect_err("unknown right");
+            rules
+                .add_path(everything.as_fd(), rights::READ_ONLY)
+                .expect("read rule");
+            rules
+                .add_path(open.as_fd(), rights::READ_WRITE & handled)
+                .expect("write rule");
+            let unknown = rules
+                .add_path(open.as_fd(), 1 << 40)
+                .expect_err("unknown right");
             assert_eq!(unknown.raw_os_error(), Some(libc::EINVAL));
             rules.restrict_self().expect("restrict");
             (before, both())
@@ -238,9 +254,15 @@ mod tests {
         .join()
         .expect("thread");
         let (before, after) = results;
-        assert!(before.0.is_ok() && before.1.is_ok(), "without rules: {before:?}");
+        assert!(
+            before.0.is_ok() && before.1.is_ok(),
+            "without rules: {before:?}"
+        );
         assert!(after.0.is_ok(), "granted path: {after:?}");
-        let error = after.1.expect_err("path that was not granted").raw_os_error();
+        let error = after
+            .1
+            .expect_err("path that was not granted")
+            .raw_os_error();
         assert_eq!(error, Some(libc::EACCES));
         fs::remove_dir_all(&root).expect("clean up");
     }

@@ -34,7 +34,13 @@ pub struct Refusal {
 }
 
 impl Batch {
-    fn message(&mut self, kind: u16, flags: u16, family_header: &[u8], fill: impl FnOnce(&mut Self)) {
+    fn message(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        family_header: &[u8],
+        fill: impl FnOnce(&mut Self),
+    ) {
         let start = self.bytes.len();
         self.count += 1;
         self.bytes.extend([0; 4]);
@@ -83,7 +89,11 @@ impl Batch {
     ///
     /// # Errors
     /// The socket could not be made or used at all; `EPROTONOSUPPORT` for a family the kernel lacks.
-    fn exchange(&self, family: Option<Protocol>, mut refused: impl FnMut(Refusal)) -> io::Result<()> {
+    fn exchange(
+        &self,
+        family: Option<Protocol>,
+        mut refused: impl FnMut(Refusal),
+    ) -> io::Result<()> {
         let flags = SocketFlags::CLOEXEC;
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, family)?;
         send(&socket, &self.bytes, SendFlags::empty())?;
@@ -91,7 +101,9 @@ impl Batch {
         let mut answer = [0u8; 1024];
         loop {
             match recv(&socket, &mut answer, RecvFlags::DONTWAIT) {
-                Ok((_, length)) => each_refusal(answer.get(..length).unwrap_or(&answer), &mut refused),
+                Ok((_, length)) => {
+                    each_refusal(answer.get(..length).unwrap_or(&answer), &mut refused)
+                }
                 Err(rustix::io::Errno::AGAIN) => return Ok(()),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
@@ -168,6 +180,12 @@ mod tests {
         let answer = [one(2, 0, 1), one(2, -13, 2), one(3, -1, 3), vec![255; 20]].concat();
         let mut seen = Vec::new();
         each_refusal(&answer, &mut |r| seen.push(r));
-        assert_eq!(seen, [Refusal { message: 2, errno: 13 }]);
+        assert_eq!(
+            seen,
+            [Refusal {
+                message: 2,
+                errno: 13
+            }]
+        );
     }
 }

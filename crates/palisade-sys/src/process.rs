@@ -1,7 +1,8 @@
 //! The calling process: how it ends, what its memory tells of its start, what it kills.
 
 use std::ffi::c_char;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::os::fd::RawFd;
 
 /// Ends the process at once: no destructors, no buffers, no exit handlers. For use after `clone`.
@@ -64,8 +65,11 @@ impl StartArea {
     /// # Errors
     /// `/proc/self/stat` cannot be read or lacks the fields.
     pub fn locate() -> io::Result<Self> {
-        let stat = std::fs::read_to_string("/proc/self/stat")?;
-        Self::parse(&stat).ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))
+        // One read: the line is some 300 bytes long, and the kernel makes it anew for each.
+        let mut line = [0; 1024];
+        let length = File::open("/proc/self/stat")?.read(&mut line)?;
+        let text = String::from_utf8_lossy(line.get(..length).unwrap_or_default());
+        Self::parse(&text).ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))
     }
 
     /// `arg_start` to `env_end` are fields 48 to 51 (proc_pid_stat(5)); the second field is the only one with blanks.

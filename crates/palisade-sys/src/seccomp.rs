@@ -29,7 +29,8 @@ pub const MAX_INSTRUCTIONS: usize = 4096;
 /// # Errors
 /// `EINVAL` for a program the kernel does not accept, `EACCES` without no-new-privileges.
 pub fn install(program: &[Instruction]) -> io::Result<()> {
-    let len = u16::try_from(program.len()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    let len =
+        u16::try_from(program.len()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
     let descriptor = libc::sock_fprog {
         len,
         filter: program.as_ptr().cast::<libc::sock_filter>().cast_mut(),

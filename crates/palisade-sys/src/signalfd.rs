@@ -23,12 +23,14 @@ impl SignalFd {
             unsafe { libc::sigaddset(set.as_mut_ptr(), *signal) };
         }
         // SAFETY: needed so that the signals stay pending; both pointers are valid for the call, the old mask is not asked for.
-        let masked = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut()) };
+        let masked =
+            unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut()) };
         if masked != 0 {
             return Err(io::Error::from_raw_os_error(masked));
         }
         // SAFETY: needed to read signals as data; the set is initialised and the call keeps no pointer to it.
-        let fd = unsafe { libc::signalfd(-1, set.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
+        let fd =
+            unsafe { libc::signalfd(-1, set.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
@@ -47,12 +49,37 @@ impl SignalFd {
         let read = unsafe { libc::read(self.0.as_raw_fd(), info.as_mut_ptr().cast(), size) };
         if read < 0 {
             let error = io::Error::last_os_error();
-            return if error.kind() == io::ErrorKind::WouldBlock { Ok(None) } else { Err(error) };
+            return if error.kind() == io::ErrorKind::WouldBlock {
+                Ok(None)
+            } else {
+                Err(error)
+            };
         }
         // SAFETY: needed to look at the record; the kernel writes whole records only, and the read did not fail.
         let info = unsafe { info.assume_init() };
         Ok(Some(info.ssi_signo.cast_signed()))
     }
+}
+
+/// Lets a pending, blocked signal do what it does by default, then blocks it again. For a stop signal that means: the
+/// process stops here, by that signal, and goes on here when it is continued.
+///
+/// # Errors
+/// What `sigprocmask(2)` reports.
+pub fn let_through(signal: i32) -> io::Result<()> {
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: needed to start an empty set; the pointer is to memory of the right type, which the call fills.
+    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+    // SAFETY: needed to fill the set; it was initialised above, and a bad number is only an error return.
+    unsafe { libc::sigaddset(set.as_mut_ptr(), signal) };
+    for how in [libc::SIG_UNBLOCK, libc::SIG_BLOCK] {
+        // SAFETY: needed to open the gap in the mask; the set is initialised, the old mask is not asked for.
+        let failed = unsafe { libc::pthread_sigmask(how, set.as_ptr(), std::ptr::null_mut()) };
+        if failed != 0 {
+            return Err(io::Error::from_raw_os_error(failed));
+        }
+    }
+    Ok(())
 }
 
 impl AsFd for SignalFd {

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -14,6 +14,7 @@ use crate::authority::Authority;
 use crate::identity::Identity;
 use crate::process::Invocation;
 use crate::require::PATH;
+use crate::shared;
 
 /// What the planted secret files hold. No output of an agent may contain it.
 pub(crate) const SECRET: &str = "planted-secret-5d1f";
@@ -39,7 +40,7 @@ impl Lab {
         set_mode(root.path(), 0o755);
         let lab = Self {
             who,
-            binary: shared_copy(Path::new(binary)),
+            binary: shared::copy(Path::new(binary)),
             root,
         };
         for (name, content) in [
@@ -254,13 +255,10 @@ impl Policy {
         self
     }
 
-    /// Allows a host on one port and maps it to an upstream of the test.
+    /// Allows a host on one port and maps it to an upstream of the test. An IPv6 address stands in brackets.
     #[must_use]
     pub fn reach(self, host: &str, port: u16, to: SocketAddr) -> Self {
-        let authority = match host.contains(':') {
-            true => format!("[{host}]:{port}"),
-            false => format!("{host}:{port}"),
-        };
+        let authority = format!("{host}:{port}");
         self.allow(host, &[port]).resolve(&authority, to)
     }
 
@@ -307,35 +305,6 @@ impl Policy {
 
 fn root_of(lab: &Lab) -> &Path {
     lab.root.path()
-}
-
-/// A copy that an ordinary user can run (the build folder may be closed to others), made once for each build.
-fn shared_copy(binary: &Path) -> PathBuf {
-    let built = fs::metadata(binary)
-        .unwrap_or_else(|error| panic!("look at {}: {error}", binary.display()));
-    let uid = rustix::process::geteuid().as_raw();
-    let name = format!(
-        "palisade-test-bin-{uid}-{}-{}-{}",
-        built.len(),
-        built.mtime(),
-        built.mtime_nsec()
-    );
-    let directory = std::env::temp_dir().join(name);
-    let copy = directory.join("palisade");
-    if copy.exists() {
-        return copy;
-    }
-    fs::create_dir_all(&directory).expect("make a directory for the binary");
-    set_mode(&directory, 0o755);
-    let fresh = tempfile::NamedTempFile::new_in(&directory).expect("make a file for the binary");
-    fs::copy(binary, fresh.path()).expect("copy the binary");
-    set_mode(fresh.path(), 0o755);
-    // Several test processes may do this at once: each renames a whole file over the same name.
-    fresh
-        .into_temp_path()
-        .persist(&copy)
-        .expect("put the binary in its place");
-    copy
 }
 
 fn set_mode(path: &Path, mode: u32) {

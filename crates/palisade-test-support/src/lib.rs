@@ -21,6 +21,7 @@ mod identity;
 mod lab;
 mod process;
 mod require;
+mod shared;
 mod terminal;
 pub mod upstream;
 

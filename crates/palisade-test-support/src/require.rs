@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where programs are looked for: what a session shows as well. The caller's own `PATH` may lead into a home folder.
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -73,16 +73,20 @@ pub fn program(name: &str, package: &str) -> Result<PathBuf, Skip> {
 /// # Panics
 /// On a skip if `PALISADE_TEST_NO_SKIP` is set.
 pub fn conclude(test: &str, outcome: Outcome) {
-    let Err(Skip { reason, fix }) = outcome else {
-        return;
-    };
+    let Err(skip) = outcome else { return };
+    let list = std::env::var_os(SKIP_LIST).map(PathBuf::from);
+    let forbidden = std::env::var_os(NO_SKIP).is_some();
+    record(test, &skip, forbidden, list.as_deref());
+}
+
+fn record(test: &str, Skip { reason, fix }: &Skip, forbidden: bool, list: Option<&Path>) {
     assert!(
-        std::env::var_os(NO_SKIP).is_none(),
+        !forbidden,
         "{test} may not be skipped here: {reason} ({fix})"
     );
     let line = format!("{test}: {reason} ({fix})\n");
     eprint!("skipped {line}");
-    if let Some(list) = std::env::var_os(SKIP_LIST) {
+    if let Some(list) = list {
         let mut file = OpenOptions::new()
             .create(true)
             .append(true)
@@ -118,5 +122,16 @@ mod tests {
         let skip = program("no-such-program", "no-such-package").unwrap_err();
         assert_eq!(skip.reason, "no-such-program is not installed");
         assert_eq!(skip.fix, "install the package no-such-package");
+    }
+
+    #[test]
+    fn a_skip_is_listed_or_fails() {
+        let list = tempfile::NamedTempFile::new().unwrap();
+        let skip = Skip::because("no tool", "install it");
+        record("a", &skip, false, Some(list.path()));
+        record("b", &skip, false, Some(list.path()));
+        let listed = std::fs::read_to_string(list.path()).unwrap();
+        assert_eq!(listed, "a: no tool (install it)\nb: no tool (install it)\n");
+        assert!(std::panic::catch_unwind(|| record("c", &skip, true, None)).is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that has to hold, in one command.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
@@ -15,9 +15,7 @@ pub(crate) fn run(arguments: &[&str]) -> Done {
         );
     }
     setup::run()?;
-    let skips = shell::root()
-        .join("target")
-        .join(format!("skips-{}", std::process::id()));
+    let shared = Shared::new()?;
     let steps: [(&str, &dyn Fn() -> Done); 6] = [
         ("format", &|| {
             shell::run(shell::cargo().args(["fmt", "--all", "--check"]))
@@ -30,7 +28,6 @@ pub(crate) fn run(arguments: &[&str]) -> Done {
                     .args(["--", "-D", "warnings"]),
             )
         }),
-        ("tests", &|| tests(&skips)),
         ("doc tests", &|| {
             shell::run(shell::cargo().args(["test", "--workspace", "--doc", "--locked", "--quiet"]))
         }),
@@ -43,6 +40,8 @@ pub(crate) fn run(arguments: &[&str]) -> Done {
             )
         }),
         ("tidy", &tidy::run),
+        // Last, so that its summary is what a run ends with.
+        ("tests", &|| tests(&shared)),
     ];
     let mut failed = Vec::new();
     let mut report = Vec::new();
@@ -59,7 +58,7 @@ pub(crate) fn run(arguments: &[&str]) -> Done {
             failed.push(name);
         }
     }
-    print_skips(&skips);
+    print_skips(&shared.skips());
     eprintln!("{}", report.join("\n"));
     match failed.as_slice() {
         [] => Ok(()),
@@ -67,14 +66,39 @@ pub(crate) fn run(arguments: &[&str]) -> Done {
     }
 }
 
+/// A folder for what the tests of this run share, gone afterwards. Not in the checkout, which an ordinary user may be
+/// unable to enter.
+struct Shared(PathBuf);
+
+impl Shared {
+    fn new() -> Done<Self> {
+        let path = std::env::temp_dir().join(format!("palisade-tests-of-{}", std::process::id()));
+        std::fs::create_dir_all(&path)
+            .map_err(|error| format!("make {}: {error}", path.display()))?;
+        Ok(Self(path))
+    }
+
+    fn skips(&self) -> PathBuf {
+        self.0.join("skips")
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
 /// nextest where it is installed (each test in a process of its own, hangs ended), else cargo's own runner.
-fn tests(skips: &Path) -> Done {
+fn tests(shared: &Shared) -> Done {
     let has_nextest = Command::new("cargo-nextest")
         .arg("--version")
         .output()
         .is_ok_and(|found| found.status.success());
     let mut command = shell::cargo();
-    command.env("PALISADE_TEST_SKIPS", skips);
+    command
+        .env("PALISADE_TEST_SKIPS", shared.skips())
+        .env("PALISADE_TEST_SHARED", &shared.0);
     if has_nextest {
         command.args([
             "nextest",
@@ -106,5 +130,4 @@ fn print_skips(list: &Path) {
     for line in lines {
         eprintln!("  {line}");
     }
-    std::fs::remove_file(list).ok();
 }

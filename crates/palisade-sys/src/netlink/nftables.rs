@@ -100,29 +100,34 @@ fn rules(port: u16, ipv6: bool) -> Batch {
 impl Batch {
     fn rule(&mut self, family: u8, destination_at: u32, loopback: &[u8], port: u16) {
         let length = u32::try_from(loopback.len()).unwrap_or(0);
-        self.message(SUBSYSTEM << 8 | 6, CREATE | APPEND, &[FAMILY_INET, 0, 0, 0], |m| {
-            m.string(1, TABLE);
-            m.string(2, CHAIN);
-            m.nested(4, |list| {
-                list.packet_type(15, family);
-                list.packet_type(16, libc::IPPROTO_TCP as u8);
-                list.expression("payload", |e| {
-                    e.number(1, REGISTER);
-                    e.number(2, NETWORK_HEADER);
-                    e.number(3, destination_at);
-                    e.number(4, length);
+        self.message(
+            SUBSYSTEM << 8 | 6,
+            CREATE | APPEND,
+            &[FAMILY_INET, 0, 0, 0],
+            |m| {
+                m.string(1, TABLE);
+                m.string(2, CHAIN);
+                m.nested(4, |list| {
+                    list.packet_type(15, family);
+                    list.packet_type(16, libc::IPPROTO_TCP as u8);
+                    list.expression("payload", |e| {
+                        e.number(1, REGISTER);
+                        e.number(2, NETWORK_HEADER);
+                        e.number(3, destination_at);
+                        e.number(4, length);
+                    });
+                    list.compare(NOT_EQUAL, loopback);
+                    list.expression("immediate", |e| {
+                        e.number(1, REGISTER);
+                        e.nested(2, |data| data.attribute(1, &port.to_be_bytes()));
+                    });
+                    list.expression("tproxy", |e| {
+                        e.number(1, u32::from(family));
+                        e.number(3, REGISTER);
+                    });
                 });
-                list.compare(NOT_EQUAL, loopback);
-                list.expression("immediate", |e| {
-                    e.number(1, REGISTER);
-                    e.nested(2, |data| data.attribute(1, &port.to_be_bytes()));
-                });
-                list.expression("tproxy", |e| {
-                    e.number(1, u32::from(family));
-                    e.number(3, REGISTER);
-                });
-            });
-        });
+            },
+        );
     }
 
     fn packet_type(&mut self, key: u32, value: u8) {

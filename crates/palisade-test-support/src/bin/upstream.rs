@@ -39,7 +39,7 @@ fn start() -> Result<((Vec<Server>, Authority), Value), String> {
     let mut names = vec![
         "localhost".to_owned(),
         "127.0.0.1".into(),
-        "example.test".into(),
+        "example.com".into(),
         "api.anthropic.com".into(),
         "registry.npmjs.org".into(),
         "pypi.org".into(),

@@ -29,7 +29,8 @@ fn talk(mut stream: TcpStream) -> std::io::Result<()> {
     stream.write_all(ServerFirst::GREETING.as_bytes())?;
     let reader = BufReader::new(stream.try_clone()?);
     for line in reader.lines() {
-        writeln!(stream, "{}", line?.to_uppercase())?;
+        // In one write, so that one read of the client gets it whole.
+        stream.write_all((line?.to_uppercase() + "\n").as_bytes())?;
     }
     Ok(())
 }

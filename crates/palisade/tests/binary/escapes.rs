@@ -269,6 +269,7 @@ each_identity! {
     }
 
     fn the_agent_is_nobody_on_the_host(who) {
+        need(&[Need::Program("pgrep", "procps")])?;
         let lab = lab(who);
         let script = "grep -E '^(Uid|Gid|Groups|CapEff|CapPrm|NoNewPrivs|Seccomp):' /proc/self/status; touch owned";
         let done = lab.palisade(["run", "--quiet", "--", "sh", "-c", script]).run().expect(0);

@@ -14,8 +14,8 @@ use crate::shell::{self, Done};
 const ROUNDS: usize = 3;
 const SECONDS: u32 = 4;
 const CONNECTIONS: u32 = 16;
-/// Bytes of a large transfer: a second or so through the gate.
-const LARGE: u64 = 4 << 30;
+/// Bytes of a large transfer: some seconds through the gate.
+const LARGE: u64 = 2 << 30;
 /// The same for sandbox-runtime.
 const LARGE_FOR_SRT: u64 = 512 << 20;
 const HOST: &str = "bench.example.com";

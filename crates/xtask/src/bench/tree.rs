@@ -31,8 +31,12 @@ pub(super) fn arguments(place: &Place, run: &[String]) -> Done<Vec<String>> {
         ));
     };
     let mut arguments = isolation(place);
-    let mut mounted = BTreeSet::new();
-    for mount in mounts.lines().filter_map(Mount::parse) {
+    let mut mounted = BTreeSet::from(["/dev".to_owned()]);
+    // Parents first: bubblewrap covers what stands below a later mount.
+    let mut mounts: Vec<Mount> = mounts.lines().filter_map(Mount::parse).collect();
+    mounts.sort_by(|a, b| a.target.cmp(&b.target));
+    arguments.extend(["--dev", "/dev"].map(str::to_owned));
+    for mount in mounts {
         mounted.insert(mount.target.clone());
         arguments.extend(mount.arguments());
     }
@@ -97,10 +101,9 @@ impl Mount {
         let target = self.target.as_str();
         let words = match self.kind.as_str() {
             // The root itself, and what `--proc` and `--dev` bring.
-            _ if target == "/" || target.starts_with("/proc/") || target.starts_with("/dev/") => {
+            _ if target == "/" || target.starts_with("/proc/") || target.starts_with("/dev") => {
                 Vec::new()
             }
-            _ if target == "/dev" => vec!["--dev", "/dev"],
             "proc" => vec!["--proc", target],
             "tmpfs" | "devtmpfs" => vec!["--tmpfs", target],
             _ if self.writable => vec!["--bind", &self.source, target],

@@ -16,7 +16,7 @@ const AMBIENT: [(&str, &str); 9] = [
     ("env::home_dir", "only the binary reads the home folder"),
     ("env::args", "only the binary reads the command line"),
     ("env::temp_dir", "only the binary reads the environment"),
-    ("process::exit", "only the binary ends the process"),
+    ("std::process::exit", "only the binary ends the process"),
     ("println!", "only the binary prints"),
     ("eprintln!", "only the binary prints"),
     ("dbg!", "only the binary prints"),
@@ -71,7 +71,8 @@ fn unsafe_code(file: &SourceFile, code: &str, errors: &mut Vec<String>) {
 }
 
 fn ambient(file: &SourceFile, code: &str, errors: &mut Vec<String>) {
-    if NOT_LIBRARIES.contains(&file.krate()) {
+    let is_test = file.path.contains("/tests/") || file.path.ends_with("/tests.rs");
+    if is_test || NOT_LIBRARIES.contains(&file.krate()) {
         return;
     }
     let product = code.split("#[cfg(test)]").next().unwrap_or("");
