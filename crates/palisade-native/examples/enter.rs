@@ -10,6 +10,7 @@
 //!   cwd:PATH  env:NAME=VALUE  port:NUMBER  memory:BYTES  processes:COUNT  cpus:NUMBER
 //!   serve                answer on the gate's sockets: TCP tells kind and address, DNS echoes
 //!   foreground           the agent gets the terminal at once
+//!   refuse:NUMBER:ERRNO[:FIRST[:THIRD]]  this system call fails from here on, if its first and third argument are these
 //! ```
 #![allow(clippy::print_stderr, clippy::disallowed_methods, clippy::exit)]
 
@@ -31,6 +32,7 @@ use palisade_native::NativeBackend;
 use palisade_protocol::{
     EgressEndpoint, EgressWanted, Listener, ListenerKind, Ownership, TreeAccess, TreeEntry,
 };
+use palisade_sys::seccomp::{self, Instruction};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Signal, getegid, geteuid, getpgrp, getpid, kill_process};
 
@@ -40,6 +42,7 @@ const UNUSED_ID: u32 = 64_123;
 struct Options {
     spec: BoundarySpec,
     serve: bool,
+    filter: Vec<Instruction>,
 }
 
 fn main() -> ExitCode {
@@ -54,14 +57,56 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<u8, Box<dyn std::error::Error>> {
+    hold_back(&options.filter)?;
     let mut running = NativeBackend.start(&options.spec).map_err(explained)?;
     let EgressEndpoint::Sockets(sockets) = running.endpoint().map_err(explained)? else {
         return Err("another kind of endpoint".into());
     };
-    let kept = if options.serve { serve(sockets) } else { sockets };
+    let kept = if options.serve {
+        serve(sockets)
+    } else {
+        sockets
+    };
     let code = supervise(running.as_mut(), options.spec.foreground)?;
     drop(kept);
     Ok(code)
+}
+
+/// Puts the refusals on this process, to stand for another kernel or a container's filter.
+fn hold_back(filter: &[Instruction]) -> io::Result<()> {
+    if filter.is_empty() {
+        return Ok(());
+    }
+    let allow = [(libc::BPF_RET as u16, 0, libc::SECCOMP_RET_ALLOW)].map(instruction);
+    rustix::thread::set_no_new_privs(true)?;
+    seccomp::install(&[filter, &allow].concat())
+}
+
+/// Adds a refusal: each comparison that fails leads past its end.
+fn refuse(filter: &mut Vec<Instruction>, text: &str) {
+    let numbers: Vec<u32> = text
+        .split(':')
+        .map(|n| n.parse().expect("number"))
+        .collect();
+    let (call, errno) = (numbers[0], numbers[1]);
+    // Places in `struct seccomp_data`: the number, and the low halves of the arguments on a little-endian machine.
+    let compared = [(0, Some(&call)), (16, numbers.get(2)), (32, numbers.get(3))];
+    let compared: Vec<_> = compared
+        .into_iter()
+        .filter_map(|(at, n)| Some((at, *n?)))
+        .collect();
+    let load = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    let equal = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    for (index, (at, number)) in compared.iter().enumerate() {
+        let left = u8::try_from(2 * (compared.len() - index) - 1).expect("short");
+        filter.extend([(load, 0, *at), (equal, left, *number)].map(instruction));
+    }
+    let answer = libc::SECCOMP_RET_ERRNO | errno;
+    filter.push(instruction((libc::BPF_RET as u16, 0, answer)));
+}
+
+fn instruction((code, jf, k): (u16, u8, u32)) -> Instruction {
+    Instruction { code, jt: 0, jf, k }
 }
 
 fn explained(error: palisade_boundary::StartError) -> String {
@@ -72,9 +117,15 @@ fn explained(error: palisade_boundary::StartError) -> String {
     text
 }
 
-fn supervise(running: &mut dyn Running, foreground: bool) -> Result<u8, Box<dyn std::error::Error>> {
+fn supervise(
+    running: &mut dyn Running,
+    foreground: bool,
+) -> Result<u8, Box<dyn std::error::Error>> {
     loop {
-        poll(&mut [PollFd::new(&running.event_source(), PollFlags::IN)], None)?;
+        poll(
+            &mut [PollFd::new(&running.event_source(), PollFlags::IN)],
+            None,
+        )?;
         while let Some(event) = running.next_event()? {
             match event {
                 AgentEvent::Started => {}
@@ -90,7 +141,10 @@ fn supervise(running: &mut dyn Running, foreground: bool) -> Result<u8, Box<dyn 
                 AgentEvent::Exited(code) => return Ok(u8::try_from(code).unwrap_or(255)),
                 AgentEvent::Killed(signal, why) => {
                     take_terminal(foreground);
-                    eprintln!("enter: killed by signal {signal} {}", why.unwrap_or_default());
+                    eprintln!(
+                        "enter: killed by signal {signal} {}",
+                        why.unwrap_or_default()
+                    );
                     return Ok(u8::try_from(128 + signal).unwrap_or(255));
                 }
             }
@@ -129,7 +183,13 @@ fn answer(listener: &TcpListener, kind: ListenerKind) -> io::Result<()> {
     loop {
         let (mut stream, peer) = listener.accept()?;
         let local = stream.local_addr()?;
-        writeln!(stream, "{kind:?} {} {} from {}", local.ip().to_canonical(), local.port(), peer.ip().to_canonical())?;
+        writeln!(
+            stream,
+            "{kind:?} {} {} from {}",
+            local.ip().to_canonical(),
+            local.port(),
+            peer.ip().to_canonical()
+        )?;
     }
 }
 
@@ -140,7 +200,8 @@ fn echo(socket: &UdpSocket) -> nix::Result<()> {
     loop {
         let mut parts = [io::IoSliceMut::new(&mut bytes)];
         let flags = MsgFlags::empty();
-        let query = recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
+        let query =
+            recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
         let (length, peer) = (query.bytes, query.address);
         let asked = query.cmsgs()?.next();
         let query = bytes.get(..length).unwrap_or_default().to_vec();
@@ -164,7 +225,10 @@ fn echo(socket: &UdpSocket) -> nix::Result<()> {
 }
 
 fn parse(mut arguments: Vec<OsString>) -> Options {
-    let split = arguments.iter().position(|a| a == "--").expect("-- COMMAND");
+    let split = arguments
+        .iter()
+        .position(|a| a == "--")
+        .expect("-- COMMAND");
     let argv = arguments.split_off(split + 1);
     let root = geteuid().is_root();
     let own = |id: u32| if root { UNUSED_ID } else { id };
@@ -184,10 +248,14 @@ fn parse(mut arguments: Vec<OsString>) -> Options {
             hostname: "palisade".into(),
             tree: Vec::new(),
             limits: Limits::default(),
-            egress: EgressWanted { proxy_port: 3128, fallback_ports: vec![80, 443] },
+            egress: EgressWanted {
+                proxy_port: 3128,
+                fallback_ports: vec![80, 443],
+            },
             foreground: false,
         },
         serve: false,
+        filter: Vec::new(),
     };
     for argument in arguments.iter().filter(|a| *a != "--") {
         option(&mut options, argument.to_str().expect("utf-8"));
@@ -212,8 +280,14 @@ fn option(options: &mut Options, text: &str) {
         "rw" => spec.tree.push(bind(TreeAccess::Write, Ownership::Host)),
         "own" => spec.tree.push(bind(TreeAccess::Write, Ownership::Agent)),
         "dir" => spec.tree.push(TreeEntry::Dir { path }),
-        "link" => spec.tree.push(TreeEntry::Symlink { path, target: second.into() }),
-        "file" => spec.tree.push(TreeEntry::File { path, content: second.into() }),
+        "link" => spec.tree.push(TreeEntry::Symlink {
+            path,
+            target: second.into(),
+        }),
+        "file" => spec.tree.push(TreeEntry::File {
+            path,
+            content: second.into(),
+        }),
         "scratch" => {
             let mode = u32::from_str_radix(second, 8).expect("octal mode");
             spec.tree.push(TreeEntry::Scratch { path, mode });
@@ -231,6 +305,7 @@ fn option(options: &mut Options, text: &str) {
         "cpus" => spec.limits.cpus = Some(rest.parse().expect("number")),
         "serve" => options.serve = true,
         "foreground" => spec.foreground = true,
+        "refuse" => refuse(&mut options.filter, rest),
         other => panic!("unknown option {other}"),
     }
 }
@@ -257,6 +332,9 @@ fn system(tree: &mut Vec<TreeEntry>) {
     }
     tree.extend([TreeEntry::Proc, TreeEntry::Dev]);
     for (path, mode) in [("/tmp", 0o1777), ("/run", 0o755), ("/home/agent", 0o700)] {
-        tree.push(TreeEntry::Scratch { path: path.into(), mode });
+        tree.push(TreeEntry::Scratch {
+            path: path.into(),
+            mode,
+        });
     }
 }

@@ -13,6 +13,7 @@ use rustix::process::{Gid, Uid};
 use rustix::thread::CpuSet;
 
 use crate::egress::Outbox;
+use crate::streams::StreamRights;
 use crate::tree::TreePlan;
 
 /// See the module.
@@ -23,6 +24,8 @@ pub(crate) struct ChildPlan {
     pub(crate) terminal: Option<OwnedFd>,
     /// Whether the agent gets the terminal at once.
     pub(crate) foreground: bool,
+    /// Whether tree and network are made beside each other, by two processes, or one after the other.
+    pub(crate) beside: bool,
     /// Where the supervisor's arguments and environment lie in the copied memory.
     pub(crate) start_area: StartArea,
     pub(crate) network: NetworkPlan,
@@ -49,6 +52,7 @@ pub(crate) struct AgentPlan {
     pub(crate) program: Program,
     pub(crate) rlimits: Vec<(Resource, u64)>,
     pub(crate) affinity: Option<CpuSet>,
+    pub(crate) streams: StreamRights,
     /// Landlock's ABI, 0 for none.
     pub(crate) landlock: u32,
     pub(crate) filter: Vec<Instruction>,

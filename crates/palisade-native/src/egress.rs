@@ -6,9 +6,10 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use palisade_protocol::{FRAME_LEN, InitEvent, Listener, ListenerKind};
+use rustix::io::Errno;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 
 /// Most sockets of one boundary: well above two proxy, one transparent and two DNS ones with a port list to catch, and
@@ -48,7 +49,9 @@ impl Outbox {
         let kinds = self.kinds.get(..count).unwrap_or_default();
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_SOCKETS))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        ancillary.push(SendAncillaryMessage::ScmRights(fds.get(..count).unwrap_or_default()));
+        ancillary.push(SendAncillaryMessage::ScmRights(
+            fds.get(..count).unwrap_or_default(),
+        ));
         let parts = [IoSlice::new(&frame), IoSlice::new(kinds)];
         sendmsg(control, &parts, &mut ancillary, SendFlags::NOSIGNAL)?;
         self.sockets.clear();
@@ -68,7 +71,12 @@ pub(crate) fn receive(control: BorrowedFd<'_>) -> io::Result<Option<Message>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_SOCKETS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-    let received = recvmsg(control, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, flags)?;
+    let mut parts = [IoSliceMut::new(&mut bytes)];
+    let received = match recvmsg(control, &mut parts, &mut ancillary, flags) {
+        // Init left with something unread, and the kernel says so once, before it yields what init had sent.
+        Err(Errno::CONNRESET) => recvmsg(control, &mut parts, &mut ancillary, flags)?,
+        other => other?,
+    };
     let fds: Vec<OwnedFd> = ancillary
         .drain()
         .filter_map(|message| match message {
@@ -91,7 +99,12 @@ pub(crate) fn receive(control: BorrowedFd<'_>) -> io::Result<Option<Message>> {
     let sockets = kinds
         .iter()
         .zip(fds)
-        .map(|(tag, socket)| Some(Listener { kind: kind(*tag)?, socket }))
+        .map(|(tag, socket)| {
+            Some(Listener {
+                kind: kind(*tag)?,
+                socket,
+            })
+        })
         .collect::<Option<Vec<_>>>()
         .ok_or_else(malformed)?;
     let event = InitEvent::decode(frame).map_err(|_| malformed())?;
@@ -132,7 +145,12 @@ mod tests {
     fn as_many_sockets_as_there_is_room_for_come_out_with_their_kinds() {
         let (ours, theirs) = pair();
         let mut outbox = Outbox::new();
-        let kinds = [ListenerKind::Proxy, ListenerKind::Transparent, ListenerKind::DnsV4, ListenerKind::DnsV6];
+        let kinds = [
+            ListenerKind::Proxy,
+            ListenerKind::Transparent,
+            ListenerKind::DnsV4,
+            ListenerKind::DnsV6,
+        ];
         let all = || kinds.into_iter().cycle().take(MOST_SOCKETS);
         for kind in all() {
             outbox.push(kind, pair().0).expect("room");
@@ -140,10 +158,25 @@ mod tests {
         let full = outbox.push(ListenerKind::Proxy, pair().0);
         assert_eq!(full, Err(rustix::io::Errno::NOBUFS));
         outbox.hand_out(theirs.as_fd()).expect("sent");
-        let message = receive(ours.as_fd()).expect("received").expect("not the end");
+        let message = receive(ours.as_fd())
+            .expect("received")
+            .expect("not the end");
         assert_eq!(message.event, InitEvent::Ready);
         let received: Vec<_> = message.sockets.iter().map(|l| l.kind).collect();
         assert_eq!(received, all().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_was_sent_is_heard_although_the_sender_left_something_unread() {
+        let (ours, theirs) = pair();
+        send(&theirs, &InitEvent::Started.encode(), SendFlags::empty()).expect("sent");
+        send(&ours, b"never read", SendFlags::empty()).expect("sent");
+        drop(theirs);
+        let message = receive(ours.as_fd())
+            .expect("received")
+            .expect("not the end");
+        assert_eq!(message.event, InitEvent::Started);
+        assert!(receive(ours.as_fd()).expect("the end").is_none());
     }
 
     #[test]

@@ -8,7 +8,11 @@ use rustix::io::Errno;
 
 /// An error without a known fix.
 pub(crate) fn cannot(what: String, cause: String) -> StartError {
-    StartError { what, cause, fix: None }
+    StartError {
+        what,
+        cause,
+        fix: None,
+    }
 }
 
 /// The system's words for an error.
@@ -20,10 +24,7 @@ pub(crate) fn os(error: &io::Error) -> String {
 pub(crate) fn refused_namespaces(error: &io::Error) -> StartError {
     let (cause, fix) = match Errno::from_io_error(error) {
         Some(Errno::PERM | Errno::ACCESS) => refused_by(),
-        Some(Errno::NOSPC) => (
-            "the machine's limit of user or network namespaces is reached".into(),
-            Some("raise user.max_user_namespaces and user.max_net_namespaces (sysctl)".into()),
-        ),
+        Some(Errno::NOSPC) => namespaces_used_up(),
         Some(Errno::INVAL) => (
             "this kernel was built without one of the namespaces (user, mount, process, network, IPC, host name, \
              control group)"
@@ -38,6 +39,13 @@ pub(crate) fn refused_namespaces(error: &io::Error) -> StartError {
     };
     let what = "make the boundary's namespaces".into();
     StartError { what, cause, fix }
+}
+
+fn namespaces_used_up() -> (String, Option<String>) {
+    (
+        "the machine's limit of namespaces is reached".into(),
+        Some("raise user.max_user_namespaces and user.max_net_namespaces (sysctl)".into()),
+    )
 }
 
 /// Which of the known switches forbids user namespaces.
@@ -100,7 +108,10 @@ fn restricted() -> (String, Option<String>) {
     let file = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
     match std::fs::read_to_string(file) {
         Ok(value) if value.trim() == "1" => apparmor(),
-        _ => ("the rights of the new user namespace were refused".into(), None),
+        _ => (
+            "the rights of the new user namespace were refused".into(),
+            None,
+        ),
     }
 }
 
@@ -123,7 +134,11 @@ pub(crate) fn failed_step(
                 (cause, fix) = tree(entry, error, cause);
             }
         }
-        (SetupStep::Network | SetupStep::Root | SetupStep::Hostname, Errno::PERM | Errno::ACCESS) => {
+        (SetupStep::Network, Errno::NOSPC) => (cause, fix) = namespaces_used_up(),
+        (
+            SetupStep::Network | SetupStep::Root | SetupStep::Hostname,
+            Errno::PERM | Errno::ACCESS,
+        ) => {
             (cause, fix) = restricted();
         }
         (_, Errno::NOSYS) => {
@@ -131,7 +146,10 @@ pub(crate) fn failed_step(
             fix = Some("use Linux 5.12 or newer, outside of a container".into());
         }
         (SetupStep::Directory, _) => {
-            what = format!("enter the working directory {}", spec.command.directory.display());
+            what = format!(
+                "enter the working directory {}",
+                spec.command.directory.display()
+            );
         }
         (SetupStep::Listen, _) => what = format!("{what} (port {index})"),
         _ => {}

@@ -1,7 +1,7 @@
 //! The system-call filter: an allow-list in the spirit of the container engines' default, as one table.
 //!
 //! ```text
-//!   table (name, numbers, rule, reason) ──▶ segments by number ──▶ BPF program ──▶ palisade_sys::seccomp::install
+//!   table (name, numbers, rule, reason) ──▶ segments by number ──▶ BPF program ──▶ seccomp::install
 //!        └──▶ describe(): the same for people
 //! ```
 //!

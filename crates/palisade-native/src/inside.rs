@@ -11,12 +11,15 @@ mod serve;
 use std::os::fd::AsFd;
 
 use palisade_protocol::{FRAME_LEN, InitEvent, InitRequest, SetupStep};
+use palisade_sys::clone::{Child, SHARED_ROOT, spawn};
 use palisade_sys::process::close_all_from;
 use palisade_sys::{process, signal};
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
-use rustix::process::{Signal, set_parent_process_death_signal, setpgid, umask};
+use rustix::process::{
+    Signal, WaitOptions, set_parent_process_death_signal, setpgid, umask, waitpid,
+};
 
 use crate::child::ChildPlan;
 
@@ -55,30 +58,83 @@ impl<T> At<T> for std::io::Result<T> {
 /// The child's whole life. Its exit status means nothing to anyone.
 pub(crate) fn run(plan: &mut ChildPlan, kept: &[i32]) -> u8 {
     let outcome = build(plan, kept).and_then(|()| serve::serve(plan));
-    if let Err(Fault { step, index, errno }) = outcome {
-        let errno = errno.raw_os_error();
-        tell(plan, InitEvent::Failed { step, index, errno });
+    if let Err(fault) = outcome {
+        report(plan, fault);
         return 1;
     }
     0
 }
 
+fn report(plan: &ChildPlan, Fault { step, index, errno }: Fault) {
+    let errno = errno.raw_os_error();
+    tell(plan, InitEvent::Failed { step, index, errno });
+}
+
 /// Makes the boundary and hands the sockets out.
 fn build(plan: &mut ChildPlan, kept: &[i32]) -> Result<(), Fault> {
     let mask = prepare(kept)?;
-    network::set_up(&mut plan.network)?;
-    wait_for_the_supervisor(plan)?;
-    rights::take_identity(plan.identity)?;
+    if plan.beside {
+        let builder = spawn(SHARED_ROOT, || builder(plan)).at(SetupStep::Spawn, 7)?;
+        network::set_up(&mut plan.network)?;
+        join(&builder)?;
+        rights::take_identity(plan.identity)?;
+    } else {
+        network::set_up(&mut plan.network)?;
+        build_tree(plan)?;
+    }
+    umask(mask);
     die_with_the_supervisor()?;
     rights::close_own_memory()?;
     plan.start_area.wipe("palisade-init");
     rustix::system::sethostname(plan.hostname.as_bytes()).at(SetupStep::Hostname, 0)?;
-    filesystem::build(&plan.tree)?;
-    umask(mask);
     rights::give_up()?;
     rustix::process::chdir(&*plan.agent.directory).at(SetupStep::Directory, 0)?;
     let control = plan.control.as_fd();
-    plan.network.outbox.hand_out(control).at(SetupStep::HandOver, 0)
+    plan.network
+        .outbox
+        .hand_out(control)
+        .at(SetupStep::HandOver, 0)
+}
+
+/// Takes on the identity, which new files need, and makes the tree.
+fn build_tree(plan: &ChildPlan) -> Result<(), Fault> {
+    wait_for_the_supervisor(plan)?;
+    rights::take_identity(plan.identity)?;
+    filesystem::build(&plan.tree)
+}
+
+/// The builder's whole life. It shares its root and working directory with init, so that init moves with it.
+fn builder(plan: &ChildPlan) -> u8 {
+    match build_tree(plan) {
+        Ok(()) => BUILT,
+        Err(fault) => {
+            report(plan, fault);
+            REPORTED
+        }
+    }
+}
+
+/// Exit statuses of the builder.
+const BUILT: u8 = 0;
+const REPORTED: u8 = 1;
+
+/// Waits for the builder. Where it failed, it has said why, and there is nothing left to do.
+fn join(builder: &Child) -> Result<(), Fault> {
+    let status = loop {
+        match waitpid(Some(builder.pid), WaitOptions::empty()) {
+            Err(Errno::INTR) => {}
+            other => {
+                break other
+                    .at(SetupStep::Root, 3)?
+                    .and_then(|(_, status)| status.exit_status());
+            }
+        }
+    };
+    match status.and_then(|s| u8::try_from(s).ok()) {
+        Some(BUILT) => Ok(()),
+        Some(REPORTED) => process::exit(1),
+        _ => Err(Errno::CHILD).at(SetupStep::Root, 4),
+    }
 }
 
 /// The first things: no signal, no foreign descriptor, a process group of its own so that keys typed at the terminal
@@ -127,5 +183,7 @@ fn hear(plan: &ChildPlan, flags: RecvFlags) -> rustix::io::Result<Option<InitReq
         return Ok(None);
     }
     let frame = bytes.get(..received).unwrap_or_default();
-    InitRequest::decode(frame).map(Some).map_err(|_| Errno::PROTO)
+    InitRequest::decode(frame)
+        .map(Some)
+        .map_err(|_| Errno::PROTO)
 }

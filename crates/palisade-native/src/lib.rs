@@ -1,15 +1,19 @@
 //! The native Linux backend: namespaces, mounts, Landlock, a system-call filter and limits, made by Palisade itself.
 //!
 //! ```text
-//!   supervisor                              │ init (pid 1 inside)                 │ agent
-//!   ChildPlan: all that the child needs     │                                     │
-//!   clone3 with every namespace ───────────▶│ loopback, routes, capture, sockets  │
-//!   identity maps, control group            │                                     │
-//!   Proceed ───────────────────────────────▶│ tree, new root, rights given up     │
-//!   endpoint() ◀──────────── Ready, sockets │                                     │
-//!   next_event() ◀───────────────── Started │ vfork ─────────────────────────────▶│ Landlock, filter, exec
-//!   next_event() ◀────── Stopped, Exited, … │ reaps                               │
+//!   supervisor                             │ init (pid 1 inside)             │ others inside
+//!   ChildPlan: all that the child needs    │                                 │
+//!   clone3 with the namespaces ───────────▶│ fork ──────────────────────────▶│ builder: tree, new root
+//!   identity maps, control group, Proceed ─┼─────────────────────────────────▶   (waits for Proceed first)
+//!                                          │ network namespace, loopback,    │
+//!                                          │ routes, capture, sockets        │
+//!                                          │ rights given up ◀───────────────┤ done
+//!   endpoint() ◀──────────── Ready, sockets│                                 │
+//!   next_event() ◀──────────────── Started │ vfork ─────────────────────────▶│ agent: Landlock, filter, exec
+//!   next_event() ◀───── Stopped, Exited, … │ reaps, passes signals on        │
 //! ```
+//!
+//! Where no processor is free, init makes the tree itself, after the network.
 //!
 //! # Invariants
 //! * Host root is never mapped in; the agent has no capability and cannot get one.
@@ -33,6 +37,7 @@ pub mod limits;
 pub mod probe;
 mod program;
 mod running;
+mod streams;
 mod tree;
 
 pub use backend::NativeBackend;

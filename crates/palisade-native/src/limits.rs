@@ -10,8 +10,8 @@
 //! ```
 //!
 //! Each limit is held by the first of these that is there: a version 2 control group (delegated, or root), a version 1
-//! group, limits of single processes. The number of processes is held by `RLIMIT_NPROC` where that counts a session alone
-//! (Linux 5.14), which costs nothing.
+//! group, limits of single processes. The number of processes is held by `RLIMIT_NPROC` where that counts a session
+//! alone (Linux 5.14), which costs nothing.
 //!
 //! Without limits in the policy no control group is made; then only [`DEFAULT_PROCESSES`] holds, and no core is dumped.
 
@@ -28,9 +28,8 @@ use palisade_boundary::{Assessment, Limits, StartError};
 use palisade_sys::rlimit::Resource;
 use rustix::thread::CpuSet;
 
-use self::choice::{Choice, Means, PROCESSES_COUNTED_APART, whole_processors};
+use self::choice::{Choice, Means, whole_processors};
 use self::group::{SessionGroup, Wanted};
-pub(crate) use self::surroundings::kernel_version;
 pub use self::surroundings::{GroupView, Surroundings, Unified};
 pub use self::watch::Watch;
 use crate::filter;
@@ -105,7 +104,8 @@ pub fn plan(limits: &Limits, here: &Surroundings) -> Result<LimitsPlan, StartErr
     }
     // Where a group counts them, the kernel is older, and would count the user's processes outside too.
     if matches!(choice.processes, Some(Means::Unified | Means::Legacy(_))) {
-        plan.rlimits.retain(|(resource, _)| *resource != Resource::Nproc);
+        plan.rlimits
+            .retain(|(resource, _)| *resource != Resource::Nproc);
     }
     Ok(plan)
 }
@@ -119,7 +119,10 @@ impl LimitsPlan {
             rlimits: vec![
                 // A dump would put the agent's memory into the workspace, or hand it to a program of the host's.
                 (Resource::Core, 0),
-                (Resource::Nproc, u64::from(processes.saturating_add(OWN_PROCESSES))),
+                (
+                    Resource::Nproc,
+                    u64::from(processes.saturating_add(OWN_PROCESSES)),
+                ),
             ],
             affinity: None,
             sampled: None,
@@ -173,10 +176,15 @@ impl LimitsPlan {
             if let (Some(limit), kills @ 1..) = (self.limits.memory, events.memory_kills) {
                 let processes = if kills == 1 { "process" } else { "processes" };
                 let limit = Bytes(limit);
-                reached.push(format!("memory limit of {limit} reached ({kills} {processes} killed)"));
+                reached.push(format!(
+                    "memory limit of {limit} reached ({kills} {processes} killed)"
+                ));
             }
-            if let (Some(limit), refused @ 1..) = (self.limits.processes, events.refused_processes) {
-                reached.push(format!("process limit of {limit} reached ({refused} refused)"));
+            if let (Some(limit), refused @ 1..) = (self.limits.processes, events.refused_processes)
+            {
+                reached.push(format!(
+                    "process limit of {limit} reached ({refused} refused)"
+                ));
             }
         }
         (!reached.is_empty()).then(|| reached.join("; "))
@@ -199,7 +207,9 @@ fn check(limits: &Limits) -> Result<(), StartError> {
             ..
         } if bytes < MIN_MEMORY => {
             let (bytes, least) = (Bytes(bytes), Bytes(MIN_MEMORY));
-            refused(format!("no program starts in {bytes} of memory; at least {least} are needed"))
+            refused(format!(
+                "no program starts in {bytes} of memory; at least {least} are needed"
+            ))
         }
         Limits {
             cpus: Some(cpus), ..
@@ -232,7 +242,10 @@ fn make_groups(limits: &Limits, choice: &Choice) -> Result<Vec<SessionGroup>, St
     }
     // Controllers mounted together are one hierarchy and one group.
     let mut done = Vec::new();
-    for means in [&choice.memory, &choice.cpus, &choice.processes].into_iter().flatten() {
+    for means in [&choice.memory, &choice.cpus, &choice.processes]
+        .into_iter()
+        .flatten()
+    {
         if let Means::Legacy(own) = means
             && !done.contains(&own)
         {

@@ -41,7 +41,11 @@ fn candidates(name: &OsStr, search_path: &OsStr) -> Vec<OsString> {
     directories
         .map(|directory| {
             // An empty element means the working directory (POSIX, "Environment Variables").
-            let directory = if directory.is_empty() { b"." } else { directory };
+            let directory = if directory.is_empty() {
+                b"."
+            } else {
+                directory
+            };
             let mut path = OsStr::from_bytes(directory).to_owned();
             path.push("/");
             path.push(name);

@@ -10,13 +10,11 @@ use palisade_sys::clone::Child;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
-use rustix::process::{
-    Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid,
-};
+use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid};
 
 use crate::egress::{Message, receive};
 use crate::explain::{cannot, failed_step};
-use crate::limits::LimitsPlan;
+use crate::limits::{LimitsPlan, Watch};
 
 /// How long building may take. It takes milliseconds; a host path on a dead network file system takes for ever.
 const BUILD_DEADLINE: Duration = Duration::from_secs(10);
@@ -27,6 +25,8 @@ pub(crate) struct NativeRunning {
     pub(crate) control: OwnedFd,
     pub(crate) init: Child,
     pub(crate) limits: LimitsPlan,
+    /// Where the limits have to be looked after from outside.
+    pub(crate) watch: Option<Watch>,
     /// Set once the init process has been waited for.
     pub(crate) ended: bool,
     /// Set once the agent's end was told.
@@ -36,11 +36,18 @@ pub(crate) struct NativeRunning {
 impl Running for NativeRunning {
     fn endpoint(&mut self) -> Result<EgressEndpoint, StartError> {
         let waiting = || "build the boundary".to_owned();
-        match self.wait_for_message().map_err(|e| cannot(waiting(), e.to_string()))? {
-            Some(Message { event: InitEvent::Ready, sockets }) => {
-                Ok(EgressEndpoint::Sockets(sockets))
-            }
-            Some(Message { event: InitEvent::Failed { step, index, errno }, .. }) => {
+        match self
+            .wait_for_message()
+            .map_err(|e| cannot(waiting(), e.to_string()))?
+        {
+            Some(Message {
+                event: InitEvent::Ready,
+                sockets,
+            }) => Ok(EgressEndpoint::Sockets(sockets)),
+            Some(Message {
+                event: InitEvent::Failed { step, index, errno },
+                ..
+            }) => {
                 self.kill();
                 Err(failed_step(&self.spec, step, index, errno))
             }
@@ -50,14 +57,17 @@ impl Running for NativeRunning {
     }
 
     fn event_source(&self) -> BorrowedFd<'_> {
-        self.control.as_fd()
+        self.watch
+            .as_ref()
+            .map_or(self.control.as_fd(), Watch::source)
     }
 
     fn next_event(&mut self) -> io::Result<Option<AgentEvent>> {
+        if let Some(end) = self.look_after_limits() {
+            return Ok(Some(end));
+        }
         let message = match receive(self.control.as_fd()) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            // The connection breaks when init is killed with something still unread.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => None,
             other => other?,
         };
         let Some(Message { event, .. }) = message else {
@@ -70,7 +80,9 @@ impl Running for NativeRunning {
             InitEvent::Killed { signal } => AgentEvent::Killed(signal, self.limits.outcome()),
             InitEvent::ExecFailed { errno } => AgentEvent::ExecFailed(errno),
             InitEvent::Failed { step, index, errno } => {
-                return Err(io::Error::other(failed_step(&self.spec, step, index, errno)));
+                return Err(io::Error::other(failed_step(
+                    &self.spec, step, index, errno,
+                )));
             }
             InitEvent::Ready => return Err(io::ErrorKind::InvalidData.into()),
         };
@@ -86,7 +98,11 @@ impl Running for NativeRunning {
             Request::Signal(signal) => InitRequest::Signal { signal },
             Request::Resume { foreground } => InitRequest::Resume { foreground },
         };
-        self.send(request)
+        match self.send(request) {
+            // Its end is told in its own time, by the next event.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other,
+        }
     }
 
     fn kill(&mut self) {
@@ -107,9 +123,34 @@ impl Drop for NativeRunning {
 }
 
 impl NativeRunning {
+    /// Why init failed, if it said so already.
+    pub(crate) fn failure(&self) -> Option<StartError> {
+        match receive(self.control.as_fd()).ok()??.event {
+            InitEvent::Failed { step, index, errno } => {
+                Some(failed_step(&self.spec, step, index, errno))
+            }
+            _ => None,
+        }
+    }
+
     pub(crate) fn send(&self, request: InitRequest) -> io::Result<()> {
         send(&self.control, &request.encode(), SendFlags::NOSIGNAL)?;
         Ok(())
+    }
+
+    /// Ends the session when it is time for a look and a limit was passed.
+    fn look_after_limits(&mut self) -> Option<AgentEvent> {
+        if self.told_the_end || !self.watch.as_ref()?.due() {
+            return None;
+        }
+        let pid = self.init.pid.as_raw_nonzero().get().cast_unsigned();
+        let exceeded = self.limits.sample(pid)?;
+        self.kill();
+        self.told_the_end = true;
+        Some(AgentEvent::Killed(
+            Signal::KILL.as_raw(),
+            Some(exceeded.message),
+        ))
     }
 
     fn wait_for_message(&self) -> io::Result<Option<Message>> {
@@ -135,7 +176,10 @@ impl NativeRunning {
             return None;
         }
         loop {
-            match waitid(WaitId::PidFd(self.init.pidfd.as_fd()), WaitIdOptions::EXITED) {
+            match waitid(
+                WaitId::PidFd(self.init.pidfd.as_fd()),
+                WaitIdOptions::EXITED,
+            ) {
                 Err(Errno::INTR) => {}
                 other => {
                     self.ended = true;

@@ -47,8 +47,10 @@ pub(crate) enum Action {
     Link { path: CString, target: CString },
     /// Shows something at a place.
     Attach { source: Source, target: Target },
-    /// Like `Attach` from inside, read-only, where both are there: not every kernel has every file of `/proc`.
-    Cover { source: CString, target: CString },
+    /// Lays something of ours over a path, if it is there: not every kernel has every file of `/proc`.
+    Hide { target: CString, source: CString },
+    /// Makes a path read-only, if it is there.
+    Protect { path: CString },
     /// A fresh `/proc`.
     Proc { target: CString },
     /// A fresh set of pseudo terminals.
@@ -89,7 +91,10 @@ impl TreePlan {
     /// The descriptors the steps refer to.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = &OwnedFd> {
         self.steps.iter().filter_map(|step| match &step.action {
-            Action::Attach { source: Source::Tree(fd), .. } => Some(fd),
+            Action::Attach {
+                source: Source::Tree(fd),
+                ..
+            } => Some(fd),
             _ => None,
         })
     }

@@ -14,7 +14,7 @@ enum Sign {
 }
 
 /// Debian packages, and what they are for.
-const DEBIAN: [(Sign, &str, &str); 16] = [
+const DEBIAN: [(Sign, &str, &str); 17] = [
     (Sign::Program("curl"), "curl", "client tests"),
     (Sign::Program("git"), "git", "client tests"),
     (
@@ -34,6 +34,7 @@ const DEBIAN: [(Sign, &str, &str); 16] = [
     (Sign::Program("less"), "less", "terminal tests"),
     (Sign::Program("ps"), "procps", "client and terminal tests"),
     (Sign::Program("setsid"), "util-linux", "terminal tests"),
+    (Sign::Program("ip"), "iproute2", "gate tests"),
     (Sign::Program("bwrap"), "bubblewrap", "benches"),
     (
         Sign::Program("socat"),

@@ -86,7 +86,11 @@ impl Rule {
                 then,
                 otherwise,
             } => {
-                let next = if test.eval(arguments) { then } else { otherwise };
+                let next = if test.eval(arguments) {
+                    then
+                } else {
+                    otherwise
+                };
                 next.eval(arguments)
             }
         }

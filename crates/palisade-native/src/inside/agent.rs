@@ -14,7 +14,11 @@ use rustix::thread::sched_setaffinity;
 
 use super::{At, Fault};
 use crate::child::{AgentPlan, ChildPlan};
+use crate::streams::{self, StreamRights};
 use crate::tree::Writable;
+
+/// `EBADFD`: what Landlock says to a file of a kernel-internal file system.
+const BAD_DESCRIPTOR_STATE: i32 = Errno::BADFD.raw_os_error();
 
 /// How the start went wrong.
 pub(super) enum NotStarted {
@@ -28,12 +32,21 @@ pub(super) enum NotStarted {
 pub(super) fn start(plan: &mut ChildPlan) -> Result<Pid, NotStarted> {
     let terminal = plan.terminal.as_ref().filter(|_| plan.foreground);
     let writable = &plan.tree.writable;
-    let AgentPlan { program, rlimits, affinity, landlock, filter, stack, .. } = &mut plan.agent;
+    let AgentPlan {
+        program,
+        rlimits,
+        affinity,
+        streams,
+        landlock,
+        filter,
+        stack,
+        ..
+    } = &mut plan.agent;
     let mut outcome = None;
     let mut child = || {
         let prepared = own_group(terminal)
             .and_then(|()| limit(rlimits, affinity.as_ref()))
-            .and_then(|()| restrict(*landlock, writable))
+            .and_then(|()| restrict(*landlock, writable, streams))
             .and_then(|()| signals())
             .and_then(|()| close_and_filter(filter));
         outcome = Some(match prepared {
@@ -41,7 +54,7 @@ pub(super) fn start(plan: &mut ChildPlan) -> Result<Pid, NotStarted> {
             Ok(()) => NotStarted::Exec(Errno::from_io_error(&program.exec()).unwrap_or(Errno::IO)),
         });
     };
-    let pid = spawn_sharing_memory(stack, &mut child)
+    let pid = spawn_sharing_memory(0, stack, &mut child)
         .at(SetupStep::Spawn, 0)
         .map_err(NotStarted::Fault)?;
     match outcome {
@@ -78,7 +91,7 @@ fn limit(
 
 /// Landlock says once more what the mounts say, from another part of the kernel: all may be read and run, only the
 /// writable places may be written to.
-fn restrict(abi: u32, writable: &[Writable]) -> Result<(), Fault> {
+fn restrict(abi: u32, writable: &[Writable], streams: &StreamRights) -> Result<(), Fault> {
     if abi == 0 {
         return Ok(());
     }
@@ -91,15 +104,32 @@ fn restrict(abi: u32, writable: &[Writable]) -> Result<(), Fault> {
             Err(Errno::NOENT) if index < 3 => return Ok(()),
             other => other.at(SetupStep::Landlock, index)?,
         };
-        rules.add_path(place.as_fd(), granted & handled).at(SetupStep::Landlock, index)
+        rules
+            .add_path(place.as_fd(), granted & handled)
+            .at(SetupStep::Landlock, index)
     };
     grant(c"/", rights::READ_ONLY, 0)?;
     // A process changes its own settings there; whose file it is decides the rest.
-    grant(c"/proc", rights::READ_ONLY | rights::WRITE_FILE | rights::TRUNCATE, 1)?;
+    grant(
+        c"/proc",
+        rights::READ_ONLY | rights::WRITE_FILE | rights::TRUNCATE,
+        1,
+    )?;
     grant(c"/dev", rights::READ_WRITE | rights::IOCTL_DEV, 2)?;
     for (index, place) in (3..).zip(writable) {
-        let granted = if place.directory { rights::READ_WRITE } else { rights::READ_WRITE & rights::FILE };
+        let granted = if place.directory {
+            rights::READ_WRITE
+        } else {
+            rights::READ_WRITE & rights::FILE
+        };
         grant(&place.path, granted, index)?;
+    }
+    for (stream, granted) in streams::all().into_iter().zip(streams) {
+        match rules.add_path(stream, granted & handled) {
+            // What has no place in a tree, such as a pipe, is not held by Landlock.
+            Err(error) if error.raw_os_error() == Some(BAD_DESCRIPTOR_STATE) => {}
+            other => other.at(SetupStep::Landlock, u32::MAX - 1)?,
+        }
     }
     rules.restrict_self().at(SetupStep::Landlock, u32::MAX)
 }

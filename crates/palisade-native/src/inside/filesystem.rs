@@ -5,7 +5,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use palisade_protocol::SetupStep;
 use palisade_sys::mount::{Attributes, set_attributes};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, chmodat, mkdirat, mknodat, openat, openat2, symlinkat, unlinkat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, chmodat, mkdirat, mknodat, openat, openat2,
+    symlinkat, unlinkat,
+};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
@@ -29,8 +32,17 @@ pub(super) fn build(plan: &TreePlan) -> Result<(), Fault> {
         take(root.as_fd(), action).at(SetupStep::Tree, *entry)?;
     }
     tidy(root.as_fd(), plan).at(SetupStep::Root, 1)?;
-    let read_only = Attributes { read_only: true, ..Attributes::default() };
+    let read_only = Attributes {
+        read_only: true,
+        ..Attributes::default()
+    };
     set_attributes(root.as_fd(), read_only, false).at(SetupStep::Root, 2)?;
+    // Of what is mounted on the host from now on nothing shows up inside.
+    let private = Attributes {
+        private: true,
+        ..Attributes::default()
+    };
+    set_attributes(root.as_fd(), private, true).at(SetupStep::Root, 5)?;
     enter(root.as_fd()).at(SetupStep::Pivot, 0)
 }
 
@@ -41,8 +53,17 @@ fn new_root(plan: &TreePlan) -> rustix::io::Result<OwnedFd> {
     fsconfig_set_string(context.as_fd(), c"size", &*plan.memory)?;
     fsconfig_set_string(context.as_fd(), c"nr_inodes", MOST_INODES)?;
     fsconfig_set_string(context.as_fd(), c"mode", c"755")?;
-    let root = mount(&context, MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV)?;
-    move_mount(root.as_fd(), EMPTY, CWD, c"/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    let root = mount(
+        &context,
+        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
+    )?;
+    move_mount(
+        root.as_fd(),
+        EMPTY,
+        CWD,
+        c"/",
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+    )?;
     Ok(root)
 }
 
@@ -54,16 +75,18 @@ fn mount(context: &OwnedFd, attributes: MountAttrFlags) -> rustix::io::Result<Ow
 fn take(root: BorrowedFd<'_>, action: &Action) -> rustix::io::Result<()> {
     match action {
         Action::Directory { path, mode } => directory(root, path, *mode),
-        Action::Placeholder { path } => {
-            mknodat(root, &**path, FileType::RegularFile, Mode::from_raw_mode(0o444), 0)
-        }
+        Action::Placeholder { path } => mknodat(
+            root,
+            &**path,
+            FileType::RegularFile,
+            Mode::from_raw_mode(0o444),
+            0,
+        ),
         Action::Write { path, content } => write(root, path, content),
         Action::Link { path, target } => symlinkat(&**target, root, &**path),
         Action::Attach { source, target } => attach(root, source, target),
-        Action::Cover { source, target } => match cover(root, source, target) {
-            Err(Errno::NOENT) => Ok(()),
-            other => other,
-        },
+        Action::Hide { target, source } => if_there(hide(root, target, source)),
+        Action::Protect { path } => if_there(protect(root, path)),
         Action::Proc { target } => {
             let context = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
             let flags = MountAttrFlags::MOUNT_ATTR_NOSUID
@@ -90,7 +113,8 @@ fn directory(root: BorrowedFd<'_>, path: &CStr, mode: u32) -> rustix::io::Result
 }
 
 fn write(root: BorrowedFd<'_>, path: &CStr, content: &[u8]) -> rustix::io::Result<()> {
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    let flags =
+        OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
     let file = openat(root, path, flags, Mode::from_raw_mode(0o444))?;
     let mut rest = content;
     while !rest.is_empty() {
@@ -123,12 +147,13 @@ fn attach(root: BorrowedFd<'_>, source: &Source, target: &Target) -> rustix::io:
     };
     match target {
         Target::Own(path) => place(tree, root, path),
-        Target::Shown(path) => {
-            let place = shown_place(root, path)?;
-            let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-            move_mount(tree.as_fd(), EMPTY, place.as_fd(), EMPTY, flags)
-        }
+        Target::Shown(path) => move_to(tree, &shown_place(root, path)?),
     }
+}
+
+fn move_to(tree: &OwnedFd, place: &OwnedFd) -> rustix::io::Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(tree.as_fd(), EMPTY, place.as_fd(), EMPTY, flags)
 }
 
 /// A path within something shown, seen as the agent will see it: a link in it leads to where it leads inside, never out.
@@ -137,14 +162,32 @@ fn shown_place(root: BorrowedFd<'_>, path: &CStr) -> rustix::io::Result<OwnedFd>
     openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)
 }
 
-fn cover(root: BorrowedFd<'_>, source: &CStr, target: &CStr) -> rustix::io::Result<()> {
+fn if_there(outcome: rustix::io::Result<()>) -> rustix::io::Result<()> {
+    match outcome {
+        Err(Errno::NOENT) => Ok(()),
+        other => other,
+    }
+}
+
+fn hide(root: BorrowedFd<'_>, target: &CStr, source: &CStr) -> rustix::io::Result<()> {
+    let place = openat(root, target, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     let tree = copy(root, source)?;
     shut(&tree, true, false)?;
-    place(&tree, root, target)
+    move_to(&tree, &place)
+}
+
+fn protect(root: BorrowedFd<'_>, path: &CStr) -> rustix::io::Result<()> {
+    let tree = copy(root, path)?;
+    shut(&tree, true, false)?;
+    place(&tree, root, path)
 }
 
 fn copy(at: BorrowedFd<'_>, path: &CStr) -> rustix::io::Result<OwnedFd> {
-    open_tree(at, path, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
+    open_tree(
+        at,
+        path,
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
+    )
 }
 
 fn shut(tree: &OwnedFd, read_only: bool, recursive: bool) -> rustix::io::Result<()> {
@@ -160,7 +203,13 @@ fn shut(tree: &OwnedFd, read_only: bool, recursive: bool) -> rustix::io::Result<
 }
 
 fn place(tree: &OwnedFd, root: BorrowedFd<'_>, path: &CStr) -> rustix::io::Result<()> {
-    move_mount(tree.as_fd(), EMPTY, root, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+    move_mount(
+        tree.as_fd(),
+        EMPTY,
+        root,
+        path,
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+    )
 }
 
 /// Takes away the names of what is shown elsewhere. A directory that still serves as somebody's scratch stays, unreadable.

@@ -1,10 +1,12 @@
 //! The network inside: loopback, every address local to it, and the gate's sockets.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 
 use palisade_protocol::{ListenerKind, SetupStep};
+use palisade_sys::clone::enter_new_network;
 use palisade_sys::socket;
+use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketFlags, SocketType, bind, ipproto, listen, socket_with, sockopt,
 };
@@ -21,32 +23,56 @@ const BACKLOG: i32 = 4096;
 
 /// Sets everything up; the sockets are left in the outbox.
 pub(super) fn set_up(plan: &mut NetworkPlan) -> Result<(), Fault> {
-    let ipv6 = plan.loopback.apply().at(SetupStep::Network, 0)?.ipv6;
+    enter_new_network().at(SetupStep::Network, 0)?;
+    let ipv6 = plan.loopback.apply().at(SetupStep::Network, 1)?.ipv6;
+    let ipv6 = proxy(plan, ipv6).at(SetupStep::Listen, plan.proxy_port.into())?;
     // Which error it is makes no difference: without it the chosen ports are caught, all others lead nowhere.
-    let every_port = plan.capture.apply(ipv6).is_ok();
-    proxy(plan, ipv6).at(SetupStep::Listen, plan.proxy_port.into())?;
-    if every_port {
-        let listener = everywhere(CAPTURE_PORT, ipv6, true).at(SetupStep::Listen, CAPTURE_PORT.into())?;
-        plan.outbox.push(ListenerKind::Transparent, listener).at(SetupStep::Listen, 0)?;
+    if plan.capture.apply(ipv6).is_ok() {
+        catch(plan, CAPTURE_PORT, ipv6, true)?;
     } else {
-        for port in plan.fallback_ports.iter().copied().filter(|p| *p != plan.proxy_port) {
-            let listener = everywhere(port, ipv6, false).at(SetupStep::Listen, port.into())?;
-            plan.outbox.push(ListenerKind::Transparent, listener).at(SetupStep::Listen, port.into())?;
+        for index in 0..plan.fallback_ports.len() {
+            let port = plan
+                .fallback_ports
+                .get(index)
+                .copied()
+                .unwrap_or(CAPTURE_PORT);
+            if port != plan.proxy_port {
+                catch(plan, port, ipv6, false)?;
+            }
         }
     }
     dns(plan, ipv6).at(SetupStep::Listen, DNS_PORT.into())
 }
 
-fn proxy(plan: &mut NetworkPlan, ipv6: bool) -> rustix::io::Result<()> {
-    let v4 = SocketAddr::from((Ipv4Addr::LOCALHOST, plan.proxy_port));
-    let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, plan.proxy_port));
-    for address in [v4].into_iter().chain(ipv6.then_some(v6)) {
-        let socket = make(address, SocketType::STREAM)?;
-        bind(&socket, &address)?;
-        listen(&socket, BACKLOG)?;
-        plan.outbox.push(ListenerKind::Proxy, socket)?;
+fn catch(plan: &mut NetworkPlan, port: u16, ipv6: bool, transparent: bool) -> Result<(), Fault> {
+    everywhere(port, ipv6, transparent)
+        .and_then(|listener| plan.outbox.push(ListenerKind::Transparent, listener))
+        .at(SetupStep::Listen, port.into())
+}
+
+/// Yields whether there is IPv6: a kernel may have its routes and refuse its sockets.
+fn proxy(plan: &mut NetworkPlan, ipv6: bool) -> rustix::io::Result<bool> {
+    let at = |address: IpAddr| SocketAddr::from((address, plan.proxy_port));
+    let v4 = listen_at(at(Ipv4Addr::LOCALHOST.into()))?;
+    let v6 = at(Ipv6Addr::LOCALHOST.into());
+    plan.outbox.push(ListenerKind::Proxy, v4)?;
+    if !ipv6 {
+        return Ok(false);
     }
-    Ok(())
+    match listen_at(v6) {
+        Err(Errno::AFNOSUPPORT) => Ok(false),
+        listener => plan
+            .outbox
+            .push(ListenerKind::Proxy, listener?)
+            .map(|()| true),
+    }
+}
+
+fn listen_at(address: SocketAddr) -> rustix::io::Result<OwnedFd> {
+    let socket = make(address, SocketType::STREAM)?;
+    bind(&socket, &address)?;
+    listen(&socket, BACKLOG)?;
+    Ok(socket)
 }
 
 /// One listener for both families, or for IPv4 where there is no other.
@@ -61,7 +87,11 @@ fn everywhere(port: u16, ipv6: bool, transparent: bool) -> rustix::io::Result<Ow
         sockopt::set_ipv6_v6only(&listener, false)?;
     }
     if transparent {
-        let set = if ipv6 { socket::set_transparent_v6 } else { socket::set_transparent_v4 };
+        let set = if ipv6 {
+            socket::set_transparent_v6
+        } else {
+            socket::set_transparent_v4
+        };
         set(listener.as_fd()).map_err(errno)?;
     }
     bind(&listener, &address)?;
@@ -90,12 +120,20 @@ fn dns(plan: &mut NetworkPlan, ipv6: bool) -> rustix::io::Result<()> {
 }
 
 fn make(address: SocketAddr, kind: SocketType) -> rustix::io::Result<OwnedFd> {
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let protocol = if kind == SocketType::STREAM { ipproto::TCP } else { ipproto::UDP };
+    let family = if address.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
+    let protocol = if kind == SocketType::STREAM {
+        ipproto::TCP
+    } else {
+        ipproto::UDP
+    };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     socket_with(family, kind, flags, Some(protocol))
 }
 
-fn errno(error: std::io::Error) -> rustix::io::Errno {
-    rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO)
+fn errno(error: std::io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(Errno::IO)
 }

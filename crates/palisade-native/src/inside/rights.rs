@@ -1,11 +1,12 @@
 //! Taking on the agent's identity and giving up every right.
 
 use palisade_protocol::SetupStep;
+use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Gid, Uid, set_dumpable_behavior};
 use rustix::thread::{
-    CapabilitiesSecureBits, CapabilitySet, CapabilitySets, set_capabilities,
-    set_capabilities_secure_bits, set_no_new_privs, set_thread_groups, set_thread_res_gid,
-    set_thread_res_uid,
+    CapabilitiesSecureBits, CapabilitySet, CapabilitySets, remove_capability_from_bounding_set,
+    set_capabilities, set_capabilities_secure_bits, set_no_new_privs, set_thread_groups,
+    set_thread_res_gid, set_thread_res_uid,
 };
 
 use super::{At, Fault};
@@ -29,8 +30,8 @@ pub(super) fn close_own_memory() -> Result<(), Fault> {
 /// Gives up every capability of the namespace, for init and all that it starts.
 pub(super) fn give_up() -> Result<(), Fault> {
     set_no_new_privs(true).at(SetupStep::Privileges, 1)?;
-    // Even a user 0 of some namespace would gain nothing by execve. No bounding set is needed beside it: with
-    // no-new-privileges execve adds no capability, and a new user namespace would start with a full set anyway.
+    empty_bounding_set()?;
+    // Even a user 0 of some namespace would gain nothing by execve.
     let bits = CapabilitiesSecureBits::NO_ROOT
         | CapabilitiesSecureBits::NO_ROOT_LOCKED
         | CapabilitiesSecureBits::NO_SETUID_FIXUP
@@ -45,4 +46,18 @@ pub(super) fn give_up() -> Result<(), Fault> {
         inheritable: CapabilitySet::empty(),
     };
     set_capabilities(None, none).at(SetupStep::Privileges, 3)
+}
+
+/// No capability could be gained by execve even without no-new-privileges.
+fn empty_bounding_set() -> Result<(), Fault> {
+    for bit in 0..u64::BITS {
+        let capability = CapabilitySet::from_bits_retain(1 << bit);
+        match remove_capability_from_bounding_set(capability) {
+            Ok(()) => {}
+            // The kernel knows no more of them.
+            Err(Errno::INVAL) if bit > 0 => return Ok(()),
+            Err(errno) => return Err(errno).at(SetupStep::Privileges, 4),
+        }
+    }
+    Ok(())
 }

@@ -27,7 +27,12 @@ pub(super) fn serve(plan: &mut ChildPlan) -> Result<(), Fault> {
         Ok(agent) => agent,
         Err(NotStarted::Fault(fault)) => return Err(fault),
         Err(NotStarted::Exec(errno)) => {
-            tell(plan, InitEvent::ExecFailed { errno: errno.raw_os_error() });
+            tell(
+                plan,
+                InitEvent::ExecFailed {
+                    errno: errno.raw_os_error(),
+                },
+            );
             return Ok(());
         }
     };
@@ -85,9 +90,13 @@ fn reap(plan: &ChildPlan, agent: Pid) -> Option<InitEvent> {
 }
 
 fn event(status: WaitStatus) -> Option<InitEvent> {
-    let stopped = status.stopping_signal().map(|signal| InitEvent::Stopped { signal });
+    let stopped = status
+        .stopping_signal()
+        .map(|signal| InitEvent::Stopped { signal });
     let exited = status.exit_status().map(|code| InitEvent::Exited { code });
-    let killed = status.terminating_signal().map(|signal| InitEvent::Killed { signal });
+    let killed = status
+        .terminating_signal()
+        .map(|signal| InitEvent::Killed { signal });
     stopped.or(exited).or(killed)
 }
 
@@ -123,7 +132,13 @@ fn pass_on(agent: Pid, signal: i32) {
     let Some(signal) = Signal::from_named_raw(signal) else {
         return;
     };
-    let from_a_terminal = [Signal::INT, Signal::QUIT, Signal::TSTP, Signal::WINCH, Signal::HUP];
+    let from_a_terminal = [
+        Signal::INT,
+        Signal::QUIT,
+        Signal::TSTP,
+        Signal::WINCH,
+        Signal::HUP,
+    ];
     let _ = if from_a_terminal.contains(&signal) {
         kill_process_group(agent, signal)
     } else {

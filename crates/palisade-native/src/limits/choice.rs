@@ -74,8 +74,8 @@ pub(super) const PROCESSES_COUNTED_APART: (u32, u32) = (5, 14);
 const MAX_DEPTH: usize = 16;
 
 /// How to get control groups without root.
-const DELEGATION: &str = "run palisade as `systemd-run --user --scope -p Delegate=yes palisade …`, which gives it a control group \
-     of its own";
+const DELEGATION: &str = "run palisade as `systemd-run --user --scope -p Delegate=yes palisade …`, which gives it a \
+     control group of its own";
 
 impl Choice {
     pub(super) fn of(limits: &Limits, here: &Surroundings) -> Self {
@@ -132,9 +132,9 @@ impl Choice {
     pub(super) fn judge_processes(&self, here: &Surroundings) -> Enforcement {
         match &self.processes {
             Some(means) if *means != Means::Process => enforced_by(means),
-            _ if here.kernel >= PROCESSES_COUNTED_APART => {
-                Enforcement::Enforced("RLIMIT_NPROC, counted in the session's user namespace".into())
-            }
+            _ if here.kernel >= PROCESSES_COUNTED_APART => Enforcement::Enforced(
+                "RLIMIT_NPROC, counted in the session's user namespace".into(),
+            ),
             _ => Enforcement::Weaker(format!(
                 "this kernel is older than 5.14 and counts the user's processes outside as well (RLIMIT_NPROC); \
                  {DELEGATION}"

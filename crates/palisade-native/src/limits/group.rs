@@ -77,8 +77,11 @@ impl SessionGroup {
                     .map_err(|e| failure("make room in", own, &e))?;
                 let mut room = room;
                 for controller in enable {
-                    cgroup::write(&own.join("cgroup.subtree_control"), &format!("+{controller}"))
-                        .map_err(|e| failure("switch on a controller of", own, &e))?;
+                    cgroup::write(
+                        &own.join("cgroup.subtree_control"),
+                        &format!("+{controller}"),
+                    )
+                    .map_err(|e| failure("switch on a controller of", own, &e))?;
                     if let Some(room) = &mut room {
                         room.enabled.push(controller);
                     }
@@ -266,7 +269,9 @@ fn narrowed(wanted: Wanted, between: &[PathBuf]) -> Wanted {
     let mut narrowed = wanted;
     for group in between {
         let memory = number(group, "memory.max");
-        narrowed.memory = narrowed.memory.map(|m| memory.map_or(m, |other| m.min(other)));
+        narrowed.memory = narrowed
+            .memory
+            .map(|m| memory.map_or(m, |other| m.min(other)));
         let processes = number(group, "pids.max").and_then(|p| u32::try_from(p).ok());
         narrowed.processes = narrowed
             .processes
@@ -289,8 +294,11 @@ fn failure(doing: &str, path: &Path, error: &io::Error) -> StartError {
     StartError {
         what: "limit the session's resources by a control group".to_owned(),
         cause: format!("could not {doing} {}: {error}", path.display()),
-        fix: Some("ask for the limit to be held in another way by leaving it out of the policy, or run \
-             palisade in a control group of its own: `systemd-run --user --scope -p Delegate=yes palisade …`".to_owned()),
+        fix: Some(
+            "run palisade in a control group of its own (`systemd-run --user --scope -p Delegate=yes palisade …`), or \
+             leave the limit out of the policy"
+                .to_owned(),
+        ),
     }
 }
 

@@ -19,7 +19,6 @@ pub(super) fn memory_in_use(init: u32, limit: u64) -> u64 {
         .sum()
 }
 
-
 /// The process and everything below it. Orphans of a process namespace become children of its init.
 fn descendants(init: u32) -> Vec<u32> {
     let mut found = vec![init];
@@ -32,7 +31,11 @@ fn descendants(init: u32) -> Vec<u32> {
         };
         for thread in threads.flatten() {
             let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
-            found.extend(children.split_whitespace().filter_map(|c| c.parse::<u32>().ok()));
+            found.extend(
+                children
+                    .split_whitespace()
+                    .filter_map(|c| c.parse::<u32>().ok()),
+            );
         }
     }
     found
@@ -62,7 +65,10 @@ mod tests {
     #[test]
     fn children_and_grandchildren_are_counted() {
         let mut child = Command::new("perl")
-            .args(["-e", "my $p = fork; my $x = 'a' x (32 << 20); print 'r'; close STDOUT; sleep 60"])
+            .args([
+                "-e",
+                "my $p = fork; my $x = 'a' x (32 << 20); print 'r'; close STDOUT; sleep 60",
+            ])
             .stdout(Stdio::piped())
             .spawn()
             .expect("perl");
@@ -75,7 +81,9 @@ mod tests {
         let in_use = memory_in_use(pid, 0);
         let alone = proportional(pid).expect("share of one");
         for process in processes.iter().rev() {
-            let number = i32::try_from(*process).ok().and_then(rustix::process::Pid::from_raw);
+            let number = i32::try_from(*process)
+                .ok()
+                .and_then(rustix::process::Pid::from_raw);
             rustix::process::kill_process(number.expect("pid"), rustix::process::Signal::KILL)
                 .expect("kill");
         }

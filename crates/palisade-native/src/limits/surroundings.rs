@@ -77,15 +77,12 @@ impl GroupView {
                 continue;
             };
             if id == "0" && controllers.is_empty() {
-                view.unified = mounts
-                    .iter()
-                    .filter(|m| m.kind == "cgroup2")
-                    .find_map(|m| {
-                        Some(Unified {
-                            top: m.point.clone(),
-                            own: m.directory(path)?,
-                        })
-                    });
+                view.unified = mounts.iter().filter(|m| m.kind == "cgroup2").find_map(|m| {
+                    Some(Unified {
+                        top: m.point.clone(),
+                        own: m.directory(path)?,
+                    })
+                });
                 continue;
             }
             for controller in controllers.split(',') {

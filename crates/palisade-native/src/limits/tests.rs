@@ -9,6 +9,8 @@ use std::process::{Child, Command, Stdio};
 use palisade_boundary::Limits;
 use rustix::process::Pid;
 
+use super::choice::PROCESSES_COUNTED_APART;
+use super::surroundings::kernel_version;
 use super::*;
 
 /// A perl program that is under the plan's limits from its first instruction. Perl is part of every Debian system.
@@ -37,14 +39,19 @@ impl Held {
             rustix::thread::sched_setaffinity(pid, set).expect("affinity");
         }
         let stdin = child.stdin.as_mut().expect("pipe");
-        stdin.write_all(arguments(plan.rlimits()).as_bytes()).expect("go");
+        stdin
+            .write_all(arguments(plan.rlimits()).as_bytes())
+            .expect("go");
         Self { child }
     }
 
     /// What it printed, and whether it ended well.
     fn finish(self) -> (String, bool) {
         let output = self.child.wait_with_output().expect("wait");
-        (String::from_utf8_lossy(&output.stdout).into_owned(), output.status.success())
+        (
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+            output.status.success(),
+        )
     }
 }
 
@@ -90,7 +97,10 @@ fn without_limits_no_group_is_made_and_defaults_hold() {
     let here = Surroundings::read().expect("surroundings");
     let plan = plan(&Limits::default(), &here).expect("plan");
     assert!(plan.groups.is_empty() && plan.affinity().is_none() && !plan.needs_sampling());
-    assert_eq!(plan.rlimits(), [(Resource::Core, 0), (Resource::Nproc, 4097)]);
+    assert_eq!(
+        plan.rlimits(),
+        [(Resource::Core, 0), (Resource::Nproc, 4097)]
+    );
     assert_eq!(plan.outcome(), None);
     let judged = judge(&Limits::default(), &here);
     assert_eq!(judged.len(), 1);
@@ -104,7 +114,13 @@ fn limits_nothing_could_run_under_are_refused() {
         processes: Some(0),
         ..Limits::default()
     };
-    for limits in [memory(1 << 20), cpus(0.001), cpus(-1.0), cpus(f64::NAN), none] {
+    for limits in [
+        memory(1 << 20),
+        cpus(0.001),
+        cpus(-1.0),
+        cpus(f64::NAN),
+        none,
+    ] {
         let error = plan(&limits, &here).expect_err("too little");
         assert!(error.fix.is_some(), "{error}");
     }

@@ -66,9 +66,12 @@ impl Compiler<'_> {
     fn add(&mut self, entry: &TreeEntry) -> Result<(), StartError> {
         match entry {
             TreeEntry::Dir { path } => self.dir(path),
-            TreeEntry::Bind { source, target, access, ownership } => {
-                self.bind(source, target, *access, *ownership)
-            }
+            TreeEntry::Bind {
+                source,
+                target,
+                access,
+                ownership,
+            } => self.bind(source, target, *access, *ownership),
             TreeEntry::Symlink { path, target } => self.symlink(path, target),
             TreeEntry::File { path, content } => self.file(path, content),
             TreeEntry::Scratch { path, mode } => self.scratch(path, *mode),
@@ -88,7 +91,13 @@ impl Compiler<'_> {
         }
         let (_, source) = self.empty()?;
         let target = self.place(path, true)?;
-        self.push(Action::Attach { source: Source::Inside { path: source, read_only: true }, target });
+        self.push(Action::Attach {
+            source: Source::Inside {
+                path: source,
+                read_only: true,
+            },
+            target,
+        });
         self.layers.cover(path, Backing::Foreign);
         Ok(())
     }
@@ -102,7 +111,10 @@ impl Compiler<'_> {
     ) -> Result<(), StartError> {
         let (source, directory) = self.opener.open(source, access, ownership)?;
         let place = self.place(target, directory)?;
-        self.push(Action::Attach { source, target: place });
+        self.push(Action::Attach {
+            source,
+            target: place,
+        });
         self.layers.cover(target, Backing::Foreign);
         if access == TreeAccess::Write {
             self.writable(target, directory)?;
@@ -116,7 +128,10 @@ impl Compiler<'_> {
             return Err(refused(path, "a link cannot be made within a bound path"));
         }
         let (path_below, target) = (relative(path)?, c_string(target.as_os_str())?);
-        self.push(Action::Link { path: path_below, target });
+        self.push(Action::Link {
+            path: path_below,
+            target,
+        });
         self.layers.link(path);
         Ok(())
     }
@@ -126,15 +141,27 @@ impl Compiler<'_> {
         let content = content.to_vec();
         if self.layers.backing(path) == Backing::Root {
             self.layers.make(path);
-            self.push(Action::Write { path: relative(path)?, content });
+            self.push(Action::Write {
+                path: relative(path)?,
+                content,
+            });
             return Ok(());
         }
         // Where the agent or the host could change it, it lies elsewhere and is only shown.
         let hidden = self.hidden_name()?;
-        self.push(Action::Write { path: hidden.clone(), content });
+        self.push(Action::Write {
+            path: hidden.clone(),
+            content,
+        });
         self.plan.hidden.push(hidden.clone());
         let target = self.place(path, false)?;
-        self.push(Action::Attach { source: Source::Inside { path: hidden, read_only: true }, target });
+        self.push(Action::Attach {
+            source: Source::Inside {
+                path: hidden,
+                read_only: true,
+            },
+            target,
+        });
         self.layers.cover(path, Backing::Foreign);
         Ok(())
     }
@@ -145,15 +172,27 @@ impl Compiler<'_> {
             Backing::Root => {
                 self.own_directory(path, mode)?;
                 let place = relative(path)?;
-                let source = Source::Inside { path: place.clone(), read_only: false };
-                self.push(Action::Attach { source, target: Target::Own(place) });
+                let source = Source::Inside {
+                    path: place.clone(),
+                    read_only: false,
+                };
+                self.push(Action::Attach {
+                    source,
+                    target: Target::Own(place),
+                });
                 self.layers.cover(path, Backing::Scratch);
             }
             Backing::Foreign => {
                 let hidden = self.hidden_name()?;
-                self.push(Action::Directory { path: hidden.clone(), mode });
+                self.push(Action::Directory {
+                    path: hidden.clone(),
+                    mode,
+                });
                 let target = self.place(path, true)?;
-                let source = Source::Inside { path: hidden, read_only: false };
+                let source = Source::Inside {
+                    path: hidden,
+                    read_only: false,
+                };
                 self.push(Action::Attach { source, target });
                 self.layers.cover(path, Backing::Foreign);
             }
@@ -164,21 +203,27 @@ impl Compiler<'_> {
     fn proc(&mut self) -> Result<(), StartError> {
         let root = Path::new("/proc");
         self.own_directory(root, 0o555)?;
-        self.push(Action::Proc { target: c_string(OsStr::new("proc"))? });
+        self.push(Action::Proc {
+            target: c_string(OsStr::new("proc"))?,
+        });
         self.layers.cover(root, Backing::Foreign);
         let (file, directory) = self.empty()?;
-        let there = |name: &&str| root.join(name).symlink_metadata().is_ok();
-        for (names, source) in
-            [(&HIDDEN_PROC_FILES[..], &file), (&HIDDEN_PROC_DIRECTORIES[..], &directory)]
-        {
-            for name in names.iter().copied().filter(there) {
+        for (names, source) in [
+            (&HIDDEN_PROC_FILES[..], &file),
+            (&HIDDEN_PROC_DIRECTORIES[..], &directory),
+        ] {
+            for name in names {
                 let target = relative(&root.join(name))?;
-                self.push(Action::Cover { source: source.clone(), target });
+                self.push(Action::Hide {
+                    target,
+                    source: source.clone(),
+                });
             }
         }
-        for name in READ_ONLY_PROC.iter().copied().filter(there) {
-            let target = relative(&root.join(name))?;
-            self.push(Action::Cover { source: target.clone(), target });
+        for name in READ_ONLY_PROC {
+            self.push(Action::Protect {
+                path: relative(&root.join(name))?,
+            });
         }
         Ok(())
     }
@@ -189,7 +234,9 @@ impl Compiler<'_> {
         for name in DEVICES {
             let path = root.join(name);
             let target = self.place(&path, false)?;
-            let source = Source::Device { path: c_string(path.as_os_str())? };
+            let source = Source::Device {
+                path: c_string(path.as_os_str())?,
+            };
             self.push(Action::Attach { source, target });
         }
         for (name, target) in DEVICE_LINKS {
@@ -197,7 +244,9 @@ impl Compiler<'_> {
         }
         let terminals = root.join("pts");
         self.own_directory(&terminals, PARENT_MODE)?;
-        self.push(Action::Terminals { target: relative(&terminals)? });
+        self.push(Action::Terminals {
+            target: relative(&terminals)?,
+        });
         self.layers.cover(&terminals, Backing::Foreign);
         self.scratch(&root.join("shm"), SHARED_MEMORY_MODE)
     }
@@ -206,10 +255,16 @@ impl Compiler<'_> {
     fn own_directory(&mut self, path: &Path, mode: u32) -> Result<(), StartError> {
         self.parents(path)?;
         if self.layers.backing_of_parent(path) == Backing::Foreign {
-            return Err(refused(path, "a directory cannot be made within a bound path"));
+            return Err(refused(
+                path,
+                "a directory cannot be made within a bound path",
+            ));
         }
         if self.layers.make(path) || mode != PARENT_MODE {
-            self.push(Action::Directory { path: relative(path)?, mode });
+            self.push(Action::Directory {
+                path: relative(path)?,
+                mode,
+            });
         }
         Ok(())
     }
@@ -223,9 +278,14 @@ impl Compiler<'_> {
         }
         if self.layers.make(path) {
             self.push(if directory {
-                Action::Directory { path: below.clone(), mode: PARENT_MODE }
+                Action::Directory {
+                    path: below.clone(),
+                    mode: PARENT_MODE,
+                }
             } else {
-                Action::Placeholder { path: below.clone() }
+                Action::Placeholder {
+                    path: below.clone(),
+                }
             });
         }
         Ok(Target::Own(below))
@@ -247,7 +307,10 @@ impl Compiler<'_> {
                 break;
             }
             if self.layers.make(parent) {
-                self.push(Action::Directory { path: relative(parent)?, mode: PARENT_MODE });
+                self.push(Action::Directory {
+                    path: relative(parent)?,
+                    mode: PARENT_MODE,
+                });
             }
         }
         Ok(())
@@ -255,7 +318,10 @@ impl Compiler<'_> {
 
     fn hidden_name(&mut self) -> Result<CString, StartError> {
         if self.hidden_names == 0 {
-            self.push(Action::Directory { path: c_string(OsStr::new(HIDDEN))?, mode: 0o700 });
+            self.push(Action::Directory {
+                path: c_string(OsStr::new(HIDDEN))?,
+                mode: 0o700,
+            });
         }
         self.hidden_names += 1;
         let name = format!("{HIDDEN}/{}", self.hidden_names);
@@ -269,7 +335,10 @@ impl Compiler<'_> {
         }
         let (file, directory) = (self.hidden_name()?, self.hidden_name()?);
         self.push(Action::Placeholder { path: file.clone() });
-        self.push(Action::Directory { path: directory.clone(), mode: 0o555 });
+        self.push(Action::Directory {
+            path: directory.clone(),
+            mode: 0o555,
+        });
         self.plan.hidden.extend([file.clone(), directory.clone()]);
         Ok(self.empty.insert((file, directory)).clone())
     }
@@ -297,3 +366,6 @@ fn c_string(text: &OsStr) -> Result<CString, StartError> {
 fn refused(path: &Path, cause: &str) -> StartError {
     cannot(format!("plan {} inside", path.display()), cause.to_owned())
 }
+
+#[cfg(test)]
+mod tests;

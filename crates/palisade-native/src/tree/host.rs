@@ -62,8 +62,8 @@ impl Opener {
                 read_only,
             },
             Self::Supervisor(mapper) => {
-                let owner = (ownership == Ownership::Agent)
-                    .then(|| (metadata.uid(), metadata.gid()));
+                let owner =
+                    (ownership == Ownership::Agent).then(|| (metadata.uid(), metadata.gid()));
                 Source::Tree(mapper.open(path, read_only, owner)?)
             }
         };

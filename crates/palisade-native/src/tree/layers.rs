@@ -25,7 +25,10 @@ pub(super) struct Layers {
 impl Layers {
     /// What `path` itself is part of.
     pub(super) fn backing(&self, path: &Path) -> Backing {
-        let holders = self.layers.iter().filter(|(layer, _)| path.starts_with(layer));
+        let holders = self
+            .layers
+            .iter()
+            .filter(|(layer, _)| path.starts_with(layer));
         holders
             .max_by_key(|(layer, _)| layer.as_os_str().len())
             .map_or(Backing::Root, |(_, backing)| *backing)
@@ -33,13 +36,15 @@ impl Layers {
 
     /// What the directory that holds `path` is part of.
     pub(super) fn backing_of_parent(&self, path: &Path) -> Backing {
-        path.parent().map_or(Backing::Root, |parent| self.backing(parent))
+        path.parent()
+            .map_or(Backing::Root, |parent| self.backing(parent))
     }
 
     /// Lays something over `path`; what was known of it is forgotten.
     pub(super) fn cover(&mut self, path: &Path, backing: Backing) {
         self.layers.retain(|(layer, _)| !layer.starts_with(path));
-        self.made.retain(|made| made == path || !made.starts_with(path));
+        self.made
+            .retain(|made| made == path || !made.starts_with(path));
         self.links.retain(|link| !link.starts_with(path));
         self.layers.push((path.to_owned(), backing));
     }
@@ -57,7 +62,9 @@ impl Layers {
     /// The symbolic link of ours that lies on the way to `path` or at it. What would be made "below" it would be made
     /// wherever it leads.
     pub(super) fn link_on_the_way(&self, path: &Path) -> Option<&Path> {
-        path.ancestors().find_map(|a| self.links.get(a)).map(PathBuf::as_path)
+        path.ancestors()
+            .find_map(|a| self.links.get(a))
+            .map(PathBuf::as_path)
     }
 }
 

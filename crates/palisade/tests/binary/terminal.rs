@@ -48,6 +48,9 @@ each_identity! {
         terminal.expect("ready");
         terminal.type_keys("\x1a");
         terminal.expect("Stopped");
+        // 128 and SIGTSTP: the shell sees the stop the agent made, not one of palisade's own.
+        terminal.type_keys("echo sto'pped' $?\n");
+        terminal.expect("stopped 148");
         terminal.type_keys("fg\n");
         terminal.type_keys("hello\n");
         terminal.expect("got-hello");

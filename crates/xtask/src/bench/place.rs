@@ -101,6 +101,8 @@ impl Place {
         command
             .env_clear()
             .env("HOME", &self.home)
+            // Peers leave sockets named by process id in the temporary folder; another user's would be in the way.
+            .env("TMPDIR", &self.home)
             .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
             .env("LANG", "C.UTF-8")
             .current_dir(self.workspace());

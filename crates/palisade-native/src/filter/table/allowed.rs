@@ -68,7 +68,8 @@ pub(super) static GROUPS: &[Group] = &[
     Group {
         title: "processes and threads",
         rule: &ALLOW,
-        reason: "their number is held by the limits; new namespaces are refused in clone and unshare",
+        reason: "their number is held by the limits; new namespaces are refused in clone and \
+                 unshare",
         switch: None,
         calls: calls! {
             fork 57 -, vfork 58 -, execve 59 221, execveat 322 281, exit 60 93, exit_group 231 94,
@@ -91,7 +92,8 @@ pub(super) static GROUPS: &[Group] = &[
     Group {
         title: "probe return",
         rule: &ALLOW,
-        reason: "put into a program's path by a probe the host's root has set; refusing it would crash the program",
+        reason: "put into a program's path by a probe the host's root has set; refusing it \
+                 would crash the program",
         switch: None,
         calls: calls! {
             uretprobe 335 -, uprobe 336 -
@@ -112,7 +114,8 @@ pub(super) static GROUPS: &[Group] = &[
     Group {
         title: "identity",
         rule: &ALLOW,
-        reason: "no capability is held and no-new-privileges is set, so the kernel refuses what would gain rights",
+        reason: "no capability is held and no-new-privileges is set, so the kernel refuses \
+                 what would gain rights",
         switch: None,
         calls: calls! {
             getuid 102 174, geteuid 107 175, getgid 104 176, getegid 108 177, getgroups 115 158,
@@ -169,7 +172,8 @@ pub(super) static GROUPS: &[Group] = &[
     Group {
         title: "debuggers",
         rule: &ALLOW,
-        reason: "reaches only the agent's own processes; debuggers, strace and some test runners need it",
+        reason: "reaches only the agent's own processes; debuggers, strace and some test \
+                 runners need it",
         switch: Some(Switch::Ptrace),
         calls: calls! {
             ptrace 101 117, process_vm_readv 310 270, process_vm_writev 311 271

@@ -94,7 +94,11 @@ static INTERNET_PROTOCOL: Rule = either(
     &ALLOW,
     &NO_PROTOCOL,
 );
-static NETLINK_SOCKET: Rule = either(one_of(2, &[libc::NETLINK_ROUTE as u32]), &ALLOW, &NO_PROTOCOL);
+static NETLINK_SOCKET: Rule = either(
+    one_of(2, &[libc::NETLINK_ROUTE as u32]),
+    &ALLOW,
+    &NO_PROTOCOL,
+);
 static SOCKETPAIR: Rule = either(one_of(0, &[libc::AF_UNIX as u32]), &ALLOW, &NO_FAMILY);
 
 static CLONE: Rule = either(any_bit(0, NEW_NAMESPACES), &NOT_FOR_YOU, &ALLOW);
@@ -110,7 +114,8 @@ pub(super) static GROUPS: &[Group] = &[
     Group {
         title: "open with a mode",
         rule: &OPEN,
-        reason: "a file left with a set-user-id or set-group-id bit would lend the agent's rights, or those of the workspace's owner, to every other local user",
+        reason: "a file left with a set-user-id or set-group-id bit would lend the agent's \
+                 rights, or those of the workspace's owner, to every other local user",
         switch: None,
         calls: calls! {
             open 2 -
@@ -146,7 +151,8 @@ pub(super) static GROUPS: &[Group] = &[
     Group {
         title: "special files",
         rule: &MKNOD,
-        reason: "as open; device nodes belong to the host, and one with number 0:0 would forge a deletion in an overlay",
+        reason: "as open; device nodes belong to the host, and one with number 0:0 would forge \
+                 a deletion in an overlay",
         switch: None,
         calls: calls! {
             mknod 133 -
@@ -164,7 +170,9 @@ pub(super) static GROUPS: &[Group] = &[
     Group {
         title: "socket families",
         rule: &SOCKET,
-        reason: "local sockets, TCP and UDP (which the gate receives) and netlink's routing answers, which getifaddrs needs; every other family is a way to the hypervisor (vsock), to raw packets or to kernel code an agent has no use for",
+        reason: "local sockets, TCP and UDP (which the gate receives) and netlink's routing \
+                 answers, which getifaddrs needs; every other family is a way to the \
+                 hypervisor (vsock), to raw packets or to kernel code an agent has no use for",
         switch: None,
         calls: calls! {
             socket 41 198
@@ -182,7 +190,8 @@ pub(super) static GROUPS: &[Group] = &[
     Group {
         title: "threads and processes",
         rule: &CLONE,
-        reason: "a new user namespace would hand the agent a kernel surface that only root has otherwise",
+        reason: "a new user namespace would hand the agent a kernel surface that only root has \
+                 otherwise",
         switch: None,
         calls: calls! {
             clone 56 220
@@ -200,7 +209,9 @@ pub(super) static GROUPS: &[Group] = &[
     Group {
         title: "device requests",
         rule: &IOCTL,
-        reason: "TIOCSTI and TIOCLINUX type into the terminal palisade was started from (CVE-2017-5226, CVE-2023-28339); TIOCSETD loads line disciplines (CVE-2017-2636)",
+        reason: "TIOCSTI and TIOCLINUX type into the terminal palisade was started from \
+                 (CVE-2017-5226, CVE-2023-28339); TIOCSETD loads line disciplines \
+                 (CVE-2017-2636)",
         switch: None,
         calls: calls! {
             ioctl 16 29
@@ -209,7 +220,8 @@ pub(super) static GROUPS: &[Group] = &[
     Group {
         title: "execution domains",
         rule: &PERSONALITY,
-        reason: "the usual ones; debuggers switch address randomisation off; the others weaken memory protection or run emulation code",
+        reason: "the usual ones; debuggers switch address randomisation off; the others weaken \
+                 memory protection or run emulation code",
         switch: None,
         calls: calls! {
             personality 135 92

@@ -1,4 +1,5 @@
-//! Calls that fail whatever their arguments. A call in no list fails with `ENOSYS` too; these are listed for their reasons.
+//! Calls that fail whatever their arguments. A call in no list fails with `ENOSYS` too; these are listed for their
+//! reasons.
 
 use super::{Group, NOT_FOR_YOU, NOT_THERE, calls};
 
@@ -6,7 +7,8 @@ pub(super) static GROUPS: &[Group] = &[
     Group {
         title: "hidden arguments",
         rule: &NOT_THERE,
-        reason: "their arguments lie behind a pointer, where a filter cannot look; the C library and Go fall back to clone and openat",
+        reason: "their arguments lie behind a pointer, where a filter cannot look; the C \
+                 library and Go fall back to clone and openat",
         switch: None,
         calls: calls! {
             clone3 435 435, openat2 437 437
@@ -15,7 +17,8 @@ pub(super) static GROUPS: &[Group] = &[
     Group {
         title: "io_uring",
         rule: &NOT_THERE,
-        reason: "carries out other calls without passing the filter, and has been a steady source of kernel holes; libuv and Tokio fall back",
+        reason: "carries out other calls without passing the filter, and has been a steady \
+                 source of kernel holes; libuv and Tokio fall back",
         switch: None,
         calls: calls! {
             io_uring_setup 425 425, io_uring_enter 426 426, io_uring_register 427 427
@@ -53,7 +56,8 @@ pub(super) static GROUPS: &[Group] = &[
     Group {
         title: "kernel keyrings",
         rule: &NOT_FOR_YOU,
-        reason: "hold the host's credentials, and are not separate for each namespace in all kernels",
+        reason: "hold the host's credentials, and are not separate for each namespace in all \
+                 kernels",
         switch: None,
         calls: calls! {
             add_key 248 217, request_key 249 218, keyctl 250 219
@@ -145,7 +149,8 @@ pub(super) static GROUPS: &[Group] = &[
     Group {
         title: "looking into other processes",
         rule: &NOT_FOR_YOU,
-        reason: "kcmp reveals the layout of kernel memory; a descriptor is passed by sockets where both sides agree",
+        reason: "kcmp reveals the layout of kernel memory; a descriptor is passed by sockets \
+                 where both sides agree",
         switch: None,
         calls: calls! {
             kcmp 312 272, pidfd_getfd 438 438

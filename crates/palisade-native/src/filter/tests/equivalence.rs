@@ -137,7 +137,10 @@ fn allowed_when(call: &str) -> Vec<SeccompRule> {
     let set_id = |argument| vec![all_of(vec![no_bit(argument, 0o6000)])];
     let opening = |flags, mode| {
         let creating = 0o100 | 0o2000_0000;
-        vec![all_of(vec![no_bit(flags, creating)]), all_of(vec![no_bit(mode, 0o6000)])]
+        vec![
+            all_of(vec![no_bit(flags, creating)]),
+            all_of(vec![no_bit(mode, 0o6000)]),
+        ]
     };
     match call {
         "open" => opening(1, 2),
@@ -255,7 +258,12 @@ fn answers_what_the_table_says() {
                         arguments,
                     };
                     let expected = group.rule.eval(&arguments);
-                    assert_eq!(action(run(&program, &data).0), expected, "{} {data:x?}", call.name);
+                    assert_eq!(
+                        action(run(&program, &data).0),
+                        expected,
+                        "{} {data:x?}",
+                        call.name
+                    );
                 }
             }
         }

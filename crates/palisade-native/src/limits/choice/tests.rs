@@ -100,8 +100,15 @@ fn a_shared_group_is_left_for_one_above_that_is_ours() {
     };
     assert_eq!(choice.place, Some(place));
     assert_eq!(choice.memory, Some(Means::Unified));
-    assert_eq!(choice.cpus, Some(Means::Process), "that group has no cpu controller");
-    assert!(matches!(choice.judge_memory(), Some(Enforcement::Enforced(_))));
+    assert_eq!(
+        choice.cpus,
+        Some(Means::Process),
+        "that group has no cpu controller"
+    );
+    assert!(matches!(
+        choice.judge_memory(),
+        Some(Enforcement::Enforced(_))
+    ));
     let cpus = choice.judge_cpus(Some(0.5), &here);
     assert!(matches!(cpus, Some(Enforcement::Weaker(_))), "{cpus:?}");
 }
@@ -124,8 +131,12 @@ fn the_place_that_serves_more_wins_over_the_nearer_one() {
 #[test]
 fn nothing_above_the_mount_is_looked_at() {
     let tree = Tree::new();
-    tree.group("", "cpu memory", "cpu memory", "")
-        .group("top", "cpu memory", "", &format!("1\n{}", me()));
+    tree.group("", "cpu memory", "cpu memory", "").group(
+        "top",
+        "cpu memory",
+        "",
+        &format!("1\n{}", me()),
+    );
     let choice = Choice::of(&all_limits(), &tree.surroundings("top"));
     assert_eq!(choice.place, None);
 }
@@ -154,7 +165,10 @@ fn without_groups_each_limit_says_how_it_falls_short() {
         ..here
     };
     let processes = choice.judge_processes(&recent);
-    assert!(matches!(processes, Enforcement::Enforced(_)), "{processes:?}");
+    assert!(
+        matches!(processes, Enforcement::Enforced(_)),
+        "{processes:?}"
+    );
 }
 
 #[test]

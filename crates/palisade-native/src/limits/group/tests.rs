@@ -19,8 +19,8 @@ fn sleeper() -> std::process::Child {
     command.spawn().expect("sleep")
 }
 
-/// Version 2 mechanics with a controller that version 1 does not hold here. The test moves its own process, so it puts it
-/// back whatever happens.
+/// Version 2 mechanics with a controller that version 1 does not hold here. The test moves its own process, so it puts
+/// it back whatever happens.
 #[test]
 fn room_is_made_and_given_back() {
     conclude("room_is_made_and_given_back", room());
@@ -28,7 +28,9 @@ fn room_is_made_and_given_back() {
 
 fn room() -> Outcome {
     let fix = "run the tests as root on a machine with a version 2 hierarchy";
-    let unified = view().unified.ok_or_else(|| Skip::because("no version 2 hierarchy", fix))?;
+    let unified = view()
+        .unified
+        .ok_or_else(|| Skip::because("no version 2 hierarchy", fix))?;
     let base = Group::create(&unified.own, &format!("test-{}", std::process::id()))
         .map_err(|e| Skip::because(format!("no group can be made: {e}"), fix))?;
     let offered = base.get("cgroup.controllers").expect("controllers");
@@ -36,7 +38,8 @@ fn room() -> Outcome {
         .into_iter()
         .find(|c| offered.split_whitespace().any(|o| o == *c));
     let result = std::panic::catch_unwind(|| {
-        base.add(std::process::id()).expect("enter the test's group");
+        base.add(std::process::id())
+            .expect("enter the test's group");
         within(&base, controller.into_iter().collect());
     });
     let me = std::process::id().to_string();
@@ -57,21 +60,40 @@ fn within(base: &Group, enable: Vec<&'static str>) {
     let group = SessionGroup::unified(&place, Wanted::default()).expect("group");
     let on = base.get("cgroup.subtree_control").expect("controllers");
     assert_eq!(on.split_whitespace().collect::<Vec<_>>(), enable);
-    assert_eq!(base.get("cgroup.procs").expect("processes"), "", "we made room");
+    assert_eq!(
+        base.get("cgroup.procs").expect("processes"),
+        "",
+        "we made room"
+    );
 
     let mut child = sleeper();
     group.enter(child.id()).expect("enter");
-    assert_eq!(group.group.get("cgroup.procs").expect("processes"), format!("{}\n", child.id()));
-    assert!(group.group.remove().is_err(), "a group with a process stays");
+    assert_eq!(
+        group.group.get("cgroup.procs").expect("processes"),
+        format!("{}\n", child.id())
+    );
+    assert!(
+        group.group.remove().is_err(),
+        "a group with a process stays"
+    );
     child.kill().expect("kill");
     child.wait().expect("wait");
 
     let path = group.path().to_owned();
     drop(group);
     assert!(!path.exists(), "{} stayed", path.display());
-    assert_eq!(base.get("cgroup.subtree_control").expect("controllers").trim(), "");
+    assert_eq!(
+        base.get("cgroup.subtree_control")
+            .expect("controllers")
+            .trim(),
+        ""
+    );
     let back = base.get("cgroup.procs").expect("processes");
-    assert!(back.lines().any(|pid| pid == std::process::id().to_string()), "we are back");
+    assert!(
+        back.lines()
+            .any(|pid| pid == std::process::id().to_string()),
+        "we are back"
+    );
 }
 
 #[test]
@@ -94,7 +116,10 @@ fn groups_of_the_dead_are_removed_and_others_stay() {
         fs::create_dir(parent.path().join(name)).expect("directory");
     }
     remove_stale(parent.path());
-    let left: Vec<bool> = names.iter().map(|n| parent.path().join(n).exists()).collect();
+    let left: Vec<bool> = names
+        .iter()
+        .map(|n| parent.path().join(n).exists())
+        .collect();
     assert_eq!(left, [false, true, true, true]);
 }
 

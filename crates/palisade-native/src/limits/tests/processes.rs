@@ -18,7 +18,14 @@ fn user_namespace() -> Command {
     let root = rustix::process::geteuid().is_root();
     let mut command = Command::new(if root { "setpriv" } else { "unshare" });
     if root {
-        command.args(["--reuid", "1000", "--regid", "1000", "--clear-groups", "unshare"]);
+        command.args([
+            "--reuid",
+            "1000",
+            "--regid",
+            "1000",
+            "--clear-groups",
+            "unshare",
+        ]);
     }
     command.args(["--user", "--map-current-user", "sh"]);
     command
@@ -30,7 +37,10 @@ fn a_fork_bomb_stops_at_the_limit() {
         processes: Some(processes),
         ..Limits::default()
     };
-    assert!(kernel_version() >= PROCESSES_COUNTED_APART, "this test needs Linux 5.14");
+    assert!(
+        kernel_version() >= PROCESSES_COUNTED_APART,
+        "this test needs Linux 5.14"
+    );
     for (processes, forks) in [(20, "20"), (400, "300")] {
         let mut plan = plan(&limits(processes), &no_groups()).expect("plan");
         let (printed, _) = Held::start_as(&mut plan, user_namespace(), BOMB).finish();
@@ -47,10 +57,16 @@ fn sessions_do_not_count_against_each_other() {
     };
     let mut first_plan = plan(&limits, &no_groups()).expect("plan");
     let mut second_plan = plan(&limits, &no_groups()).expect("plan");
-    let slow = BOMB.replace("kill 'KILL'", "select undef, undef, undef, 0.3; kill 'KILL'");
+    let slow = BOMB.replace(
+        "kill 'KILL'",
+        "select undef, undef, undef, 0.3; kill 'KILL'",
+    );
     let first = Held::start_as(&mut first_plan, user_namespace(), &slow);
     let second = Held::start_as(&mut second_plan, user_namespace(), &slow);
-    assert_eq!((first.finish().0, second.finish().0), ("30".to_owned(), "30".to_owned()));
+    assert_eq!(
+        (first.finish().0, second.finish().0),
+        ("30".to_owned(), "30".to_owned())
+    );
 }
 
 #[test]
@@ -67,7 +83,8 @@ fn one_process_cannot_fill_memory() {
 #[test]
 fn several_processes_that_fill_memory_together_are_seen() {
     // Each stays below the limit; together they are above it.
-    let together = "$| = 1; my $p = fork; my $x = ''; vec($x, 70 << 20, 8) = 1; print 'f'; sleep 60";
+    let together =
+        "$| = 1; my $p = fork; my $x = ''; vec($x, 70 << 20, 8) = 1; print 'f'; sleep 60";
     let mut tight = plan(&memory(100 << 20), &no_groups()).expect("plan");
     let ample = plan(&memory(1 << 30), &no_groups()).expect("plan");
     let mut held = Held::start(&mut tight, together);
@@ -84,7 +101,10 @@ fn several_processes_that_fill_memory_together_are_seen() {
     held.child.kill().expect("kill");
     held.child.wait().expect("wait");
     let message = seen.map(|e| e.message);
-    assert_eq!(message.as_deref(), Some("memory limit of 100 MiB reached (session ended)"));
+    assert_eq!(
+        message.as_deref(),
+        Some("memory limit of 100 MiB reached (session ended)")
+    );
     assert_eq!(unseen, None);
 }
 
@@ -95,10 +115,16 @@ fn processors_are_bound_and_the_filter_keeps_them_so() {
     let (printed, _) = Held::start(&mut one, read).finish();
     let list = printed.split_whitespace().nth(1).expect("list");
     if Surroundings::default().processors.count() > 1 {
-        assert!(list.parse::<u32>().is_ok(), "{list} is more than one processor");
+        assert!(
+            list.parse::<u32>().is_ok(),
+            "{list} is more than one processor"
+        );
         assert!(!one.filter_options().affinity);
     }
     let mut all = plan(&cpus(1e6), &no_groups()).expect("plan");
     let (printed, _) = Held::start(&mut all, read).finish();
-    assert!(all.affinity().is_none() && all.filter_options().affinity, "{printed}");
+    assert!(
+        all.affinity().is_none() && all.filter_options().affinity,
+        "{printed}"
+    );
 }

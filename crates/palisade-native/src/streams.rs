@@ -1,0 +1,81 @@
+//! The standard streams: the only descriptors of the caller's that the agent gets.
+
+use std::os::fd::BorrowedFd;
+
+use palisade_boundary::{Identity, StartError};
+use palisade_sys::landlock::rights;
+use rustix::fs::{FileType, OFlags, fchown, fcntl_getfl, fstat, fstatfs};
+use rustix::process::{Gid, Uid};
+
+use crate::explain::cannot;
+
+/// Landlock rights that each stream's file gets, so that `/dev/stdout` and its like open what is open already: reading
+/// what may be read through the stream, writing what may be written.
+pub(crate) type StreamRights = [u64; 3];
+
+/// The streams, by number.
+pub(crate) fn all() -> [BorrowedFd<'static>; 3] {
+    [
+        rustix::stdio::stdin(),
+        rustix::stdio::stdout(),
+        rustix::stdio::stderr(),
+    ]
+}
+
+/// Looks at the streams.
+///
+/// # Errors
+/// One of them is a directory: from there the agent could walk anywhere on the host.
+pub(crate) fn examine() -> Result<StreamRights, StartError> {
+    let mut found = StreamRights::default();
+    for ((stream, name), place) in all()
+        .into_iter()
+        .zip(["input", "output", "error"])
+        .zip(&mut found)
+    {
+        let Ok(stat) = fstat(stream) else {
+            continue;
+        };
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => {
+                let mut error = cannot(
+                    format!("pass on the standard {name}"),
+                    "it is a directory, and the agent could leave the boundary through it".into(),
+                );
+                error.fix = Some("redirect it from or to a file, a pipe or /dev/null".into());
+                return Err(error);
+            }
+            FileType::CharacterDevice => *place = of_mode(stream) | rights::IOCTL_DEV,
+            _ => *place = of_mode(stream),
+        }
+    }
+    Ok(found)
+}
+
+fn of_mode(stream: BorrowedFd<'_>) -> u64 {
+    let write = rights::WRITE_FILE | rights::TRUNCATE;
+    match fcntl_getfl(stream).map(|flags| flags & OFlags::RWMODE) {
+        Ok(OFlags::RDONLY) => rights::READ_FILE,
+        Ok(OFlags::WRONLY) => write,
+        Ok(OFlags::RDWR) => rights::READ_FILE | write,
+        _ => 0,
+    }
+}
+
+/// A pipe belongs to whoever made it, here the caller; an agent that is another user could use it but not open it again
+/// as `/dev/stdout`. So pipes, and nothing else, are given to the agent. Where that is refused the agent does without.
+pub(crate) fn lend_pipes(identity: &Identity) {
+    let uid = Some(Uid::from_raw(identity.host_uid));
+    let gid = Some(Gid::from_raw(identity.host_gid));
+    for stream in all().into_iter().filter(|s| is_nameless_pipe(*s)) {
+        let _ = fchown(stream, uid, gid);
+    }
+}
+
+/// Pipes made by pipe(2) live on a file system of their own. A named one has a place in the host's tree, where its owner
+/// must not change.
+fn is_nameless_pipe(stream: BorrowedFd<'_>) -> bool {
+    /// `PIPEFS_MAGIC`, `linux/magic.h`.
+    const PIPEFS: i64 = 0x5049_5045;
+    fstatfs(stream).is_ok_and(|s| s.f_type == PIPEFS)
+}

@@ -1,0 +1,9 @@
+//! The native boundary as the agent meets it. Each test runs once as root and once as an ordinary user, where it can.
+
+mod filesystem;
+mod identity;
+mod lifetime;
+mod machine;
+mod network;
+mod support;
+mod terminal;
