@@ -12,11 +12,13 @@
 mod chain;
 mod event;
 mod line_sink;
+mod timestamp;
 mod verify;
 
 pub use chain::Digest;
 pub use event::{Entry, Event, EventKind, Outcome, SCHEMA_VERSION};
 pub use line_sink::LineSink;
+pub use timestamp::rfc3339;
 pub use verify::{Broken, Record, Verified, verify};
 
 /// Where events go.

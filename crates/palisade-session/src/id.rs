@@ -1,7 +1,9 @@
 //! Session names: short, sortable by time, safe in a path and in a shell.
 
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
+
+use palisade_audit::rfc3339;
 
 /// The name of one session: `20261123-031502-k3f9c`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,15 +14,13 @@ impl SessionId {
     pub fn new(now: SystemTime, random: u32) -> Self {
         // No letters that read as digits, so that a name can be typed from a screen.
         const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let (year, month, day) = civil(since / 86_400);
-        let (hour, minute, second) = (since / 3600 % 24, since / 60 % 60, since % 60);
         let tail: String = (0..5)
             .map(|at| char::from(ALPHABET[(random >> (5 * at)) as usize % ALPHABET.len()]))
             .collect();
-        Self(format!(
-            "{year:04}{month:02}{day:02}-{hour:02}{minute:02}{second:02}-{tail}"
-        ))
+        let time = rfc3339(now);
+        let digits: String = time.chars().filter(char::is_ascii_digit).collect();
+        let (date, clock) = digits.split_at(8);
+        Self(format!("{date}-{}-{tail}", &clock[..6]))
     }
 
     /// Reads a name a person typed. Anything but letters, digits and hyphens is refused, so that a name can never
@@ -42,29 +42,9 @@ impl fmt::Display for SessionId {
     }
 }
 
-/// Year, month and day of a day counted from 1970 (the civil-from-days method).
-fn civil(days: u64) -> (u64, u64, u64) {
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * day_of_year + 2) / 153;
-    let month = if from_march < 10 {
-        from_march + 3
-    } else {
-        from_march - 9
-    };
-    (
-        year_of_era + era * 400 + u64::from(month <= 2),
-        month,
-        day_of_year - (153 * from_march + 2) / 5 + 1,
-    )
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
 

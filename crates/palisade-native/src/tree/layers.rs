@@ -1,6 +1,7 @@
 //! What lies at a path inside, as far as it is known before anything is mounted.
 
 use std::collections::HashSet;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// What a path's content comes from.
@@ -25,10 +26,7 @@ pub(super) struct Layers {
 impl Layers {
     /// What `path` itself is part of.
     pub(super) fn backing(&self, path: &Path) -> Backing {
-        let holders = self
-            .layers
-            .iter()
-            .filter(|(layer, _)| path.starts_with(layer));
+        let holders = self.layers.iter().filter(|(layer, _)| lies_in(path, layer));
         holders
             .max_by_key(|(layer, _)| layer.as_os_str().len())
             .map_or(Backing::Root, |(_, backing)| *backing)
@@ -42,10 +40,10 @@ impl Layers {
 
     /// Lays something over `path`; what was known of it is forgotten.
     pub(super) fn cover(&mut self, path: &Path, backing: Backing) {
-        self.layers.retain(|(layer, _)| !layer.starts_with(path));
+        self.layers.retain(|(layer, _)| !lies_in(layer, path));
         self.made
-            .retain(|made| made == path || !made.starts_with(path));
-        self.links.retain(|link| !link.starts_with(path));
+            .retain(|made| made == path || !lies_in(made, path));
+        self.links.retain(|link| !lies_in(link, path));
         self.layers.push((path.to_owned(), backing));
     }
 
@@ -65,6 +63,17 @@ impl Layers {
         path.ancestors()
             .find_map(|a| self.links.get(a))
             .map(PathBuf::as_path)
+    }
+}
+
+/// [`Path::starts_with`], asked for every pair of places at each start: most pairs differ in a letter, which is told
+/// without taking both paths apart. Where a slash or dot differs, they may be one path in two spellings.
+fn lies_in(path: &Path, folder: &Path) -> bool {
+    let (path_bytes, folder_bytes) = (path.as_os_str().as_bytes(), folder.as_os_str().as_bytes());
+    let differing = path_bytes.iter().zip(folder_bytes).find(|(a, b)| a != b);
+    match differing {
+        Some((a, b)) if [a, b].iter().all(|byte| !matches!(byte, b'/' | b'.')) => false,
+        _ => path.starts_with(folder),
     }
 }
 
@@ -94,5 +103,22 @@ mod tests {
         assert!(layers.link_on_the_way(Path::new("/bin")).is_some());
         assert!(layers.link_on_the_way(Path::new("/bin/sh")).is_some());
         assert!(layers.link_on_the_way(Path::new("/usr/bin")).is_none());
+    }
+
+    #[test]
+    fn the_short_way_answers_as_the_long_one() {
+        let spellings = [
+            "/", "/a", "/ab", "/a/b", "/a//b", "/a/./b", "/a/b/", "/a/bc", "/b", "/a.b", "/a/.b",
+            "a", "",
+        ];
+        for path in spellings.map(Path::new) {
+            for folder in spellings.map(Path::new) {
+                assert_eq!(
+                    lies_in(path, folder),
+                    path.starts_with(folder),
+                    "{path:?} {folder:?}"
+                );
+            }
+        }
     }
 }

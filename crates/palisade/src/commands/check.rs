@@ -17,8 +17,6 @@ use crate::terminal_text::{Palette, harmless};
 /// Decide one request or path, and say which rule did it. Exit status: 0 allowed, 1 denied.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    #[command(flatten)]
-    policy: PolicyOptions,
     /// What to reach: a URL, a host, or host:port.
     #[arg(required_unless_present_any = ["read", "write"], value_name = "URL")]
     url: Option<String>,
@@ -31,6 +29,8 @@ pub(crate) struct Args {
     /// A path to write.
     #[arg(long, value_name = "PATH", conflicts_with_all = ["url", "read"])]
     write: Option<PathBuf>,
+    #[command(flatten)]
+    policy: PolicyOptions,
 }
 
 /// Runs the command.

@@ -17,11 +17,11 @@ use crate::terminal_text::{Palette, harmless};
 /// Say in plain words what a session may do, and where each rule was written.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    #[command(flatten)]
-    policy: PolicyOptions,
     /// The command it would be for: a known agent brings its own profile.
     #[arg(value_name = "COMMAND")]
     command: Option<OsString>,
+    #[command(flatten)]
+    policy: PolicyOptions,
 }
 
 /// Runs the command.

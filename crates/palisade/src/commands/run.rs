@@ -26,14 +26,14 @@ const NAMED_HOSTS: usize = 3;
 128+N ended by signal N."
 )]
 pub(crate) struct Args {
-    #[command(flatten)]
-    policy: PolicyOptions,
     /// Say nothing unless palisade fails.
     #[arg(long, short)]
     quiet: bool,
     /// The command and its arguments.
     #[arg(trailing_var_arg = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
+    #[command(flatten)]
+    policy: PolicyOptions,
 }
 
 /// Runs the command.
