@@ -9,7 +9,7 @@ use palisade_boundary::{BoundarySpec, Command, Identity};
 use palisade_config::{Effective, explain};
 use palisade_gate::{UpstreamProxy, UpstreamProxyError};
 use palisade_policy::NetworkPolicy;
-use palisade_protocol::{EgressWanted, TreeEntry};
+use palisade_protocol::{EgressWanted, TreeAccess, TreeEntry};
 use palisade_workspace::{AgentAccount, EXTRA_ROOTS, TRUST_BUNDLE, TreeError, is_shown};
 
 use crate::SessionId;
@@ -51,6 +51,8 @@ pub struct Request<'a> {
     pub current_dir: &'a Path,
     /// Who the agent is.
     pub user: &'a User,
+    /// Real paths of palisade's own folders, settings and state. Whoever can write there writes the next policy, or the log.
+    pub own: &'a [PathBuf],
 }
 
 /// Everything a session will do.
@@ -78,6 +80,16 @@ pub enum PlanError {
     /// The file tree.
     #[error(transparent)]
     Tree(#[from] TreeError),
+    /// A path that would be writable inside holds, or lies in, one of palisade's own folders.
+    #[error(
+        "{shown} cannot be writable inside: palisade keeps its settings or logs in {own}, and an agent could change its next policy or its log there"
+    )]
+    Own {
+        /// The path that would be shown.
+        shown: PathBuf,
+        /// The folder.
+        own: PathBuf,
+    },
     /// The proxy above the gate.
     #[error("use the upstream proxy: {0}")]
     Proxy(#[from] UpstreamProxyError),
@@ -94,6 +106,7 @@ impl Plan {
         } = request;
         let account = account(request);
         let tree = policy.tree(Path::new("/"), &account)?;
+        keep_own_folders(&tree, request.own)?;
         let workspace = policy.workspace.value.clone();
         let directory = if is_shown(&tree, request.current_dir) {
             request.current_dir
@@ -134,6 +147,27 @@ impl Plan {
             id,
         })
     }
+}
+
+fn keep_own_folders(tree: &[TreeEntry], own: &[PathBuf]) -> Result<(), PlanError> {
+    for entry in tree {
+        let TreeEntry::Bind {
+            source,
+            access: TreeAccess::Write,
+            ..
+        } = entry
+        else {
+            continue;
+        };
+        let meets = |folder: &&PathBuf| folder.starts_with(source) || source.starts_with(folder);
+        if let Some(own) = own.iter().find(meets) {
+            return Err(PlanError::Own {
+                shown: source.clone(),
+                own: own.clone(),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn account(request: &Request<'_>) -> AgentAccount {

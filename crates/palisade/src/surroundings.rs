@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use palisade_session::{StateDir, User};
 
@@ -72,6 +72,16 @@ impl Surroundings {
     }
 }
 
+impl Surroundings {
+    /// Real paths of palisade's own folders, which no agent may write.
+    pub(crate) fn own_folders(&self) -> [PathBuf; 2] {
+        [
+            real_path(&self.config_dir.join("palisade")),
+            real_path(self.state.path()),
+        ]
+    }
+}
+
 /// Who the agent is. Run by root, it is another user, one that owns nothing on the host and is this session's alone.
 fn user(uid: u32, gid: u32, name: Option<String>) -> User {
     if uid != 0 {
@@ -113,4 +123,24 @@ fn home_of(uid: u32) -> Option<PathBuf> {
         .find(|line| line.split(|b| *b == b':').nth(2) == Some(uid.as_bytes()))?;
     let home = line.split(|b| *b == b':').nth(5)?;
     Some(PathBuf::from(std::ffi::OsStr::from_bytes(home)))
+}
+
+/// The real path as far as it exists, then the rest with `..` taken out: what the kernel would arrive at.
+pub(crate) fn real_path(path: &Path) -> PathBuf {
+    let mut done = PathBuf::from("/");
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                done.pop();
+            }
+            Component::Normal(name) => {
+                done.push(name);
+                if let Ok(real) = done.canonicalize() {
+                    done = real;
+                }
+            }
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    done
 }

@@ -1,6 +1,6 @@
 //! `palisade check`: one decision, the rule that made it, and the rule that nearly matched.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use palisade_config::Effective;
@@ -11,7 +11,7 @@ use palisade_workspace::AgentAccount;
 
 use super::policy_options::{PolicyOptions, load};
 use crate::failure::{Failure, NO};
-use crate::surroundings::Surroundings;
+use crate::surroundings::{Surroundings, real_path};
 use crate::terminal_text::{Palette, harmless};
 
 /// Decide one request or path, and say which rule did it. Exit status: 0 allowed, 1 denied.
@@ -175,7 +175,7 @@ fn check_path(
     );
     let tree = policy.tree(Path::new("/"), &account)?;
     let files = policy.files(&tree);
-    let path = resolve(&here.current_dir.join(expand_home(path, &here.home)));
+    let path = real_path(&here.current_dir.join(expand_home(path, &here.home)));
     let shown = harmless(&path.display().to_string());
     let palette = Palette::for_stdout();
     let verb = if access == FileAccess::Read {
@@ -224,26 +224,6 @@ fn expand_home(path: &Path, home: &Path) -> PathBuf {
         Ok(rest) => home.join(rest),
         Err(_) => path.to_path_buf(),
     }
-}
-
-/// The real path as far as it exists, then the rest with `..` taken out: what the kernel would arrive at.
-fn resolve(path: &Path) -> PathBuf {
-    let mut done = PathBuf::from("/");
-    for part in path.components() {
-        match part {
-            Component::ParentDir => {
-                done.pop();
-            }
-            Component::Normal(name) => {
-                done.push(name);
-                if let Ok(real) = done.canonicalize() {
-                    done = real;
-                }
-            }
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
-        }
-    }
-    done
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use palisade_boundary::{Assessment, Backend, Enforcement, Limits};
 use palisade_config::Effective;
 use palisade_gate::Summary;
+use palisade_protocol::{TreeAccess, TreeEntry};
 use palisade_session::{Outcome, Plan, Report, Request, RunError, SessionId};
 
 use super::policy_options::{PolicyOptions, load};
@@ -60,11 +61,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
             home: &here.home,
             current_dir: &here.current_dir,
             user: &here.user,
+            own: &here.own_folders(),
         },
     )?;
     if !args.quiet {
         say_notes(&policy);
         say_weaker_limits(&*backend, &plan);
+        say_writable_program(&plan);
     }
     let report =
         palisade_session::run(plan, &*backend, &here.state).map_err(|error| failed(&error))?;
@@ -105,6 +108,21 @@ fn say_weaker_limits(backend: &dyn Backend, plan: &Plan) {
         if named && !matches!(enforcement, Enforcement::Enforced(_)) {
             eprintln!("palisade: note: {control}: {enforcement}");
         }
+    }
+}
+
+/// An agent that can replace palisade's program decides how the next session goes. Somebody who works on palisade
+/// itself has it in the workspace, so this is said, not refused.
+fn say_writable_program(plan: &Plan) {
+    let Ok(program) = std::env::current_exe() else {
+        return;
+    };
+    let writable = |entry: &TreeEntry| matches!(entry, TreeEntry::Bind { source, access: TreeAccess::Write, .. } if program.starts_with(source));
+    if plan.spec.tree.iter().any(writable) {
+        eprintln!(
+            "palisade: note: the agent can change palisade's own program, {}",
+            harmless(&program.display().to_string())
+        );
     }
 }
 

@@ -38,6 +38,24 @@ each_identity! {
         assert_eq!(made.uid(), who.uid());
     }
 
+    fn an_agent_cannot_write_its_next_policy_or_its_log(who) {
+        let lab = lab(who);
+        lab.write(&lab.home().join(".config/other/file"), "x");
+        lab.write(&lab.home().join(".local/state/other/file"), "x");
+        let plant = "echo planted > \"$HOME/$0/palisade/policy.toml\"; echo planted > \"$HOME/$0/other/file\"";
+        let run = |shown: &str| {
+            lab.write(&lab.home().join(shown).join("palisade/own"), "x");
+            let policy = Policy::new().filesystem(&format!("write = [\"~/{shown}\"]"));
+            lab.run(&policy, ["sh", "-c", plant, shown]).run()
+        };
+        for shown in [".config", ".config/palisade", ".local/state"] {
+            run(shown).expect(125).expect_error("cannot be writable inside");
+            assert!(!lab.home().join(shown).join("palisade/policy.toml").exists());
+        }
+        let beside = Policy::new().filesystem("write = [\"~/.config/other\"]");
+        lab.run(&beside, ["sh", "-c", "echo planted > ~/.config/other/file"]).run().expect(0);
+    }
+
     fn links_out_of_the_workspace_lead_nowhere(who) {
         let lab = lab(who);
         let secret = lab.home().join(".ssh/id_ed25519");
