@@ -133,7 +133,6 @@ fn gate_config(plan: &mut Plan, log: &Log) -> GateConfig {
 /// The session's log and record.
 struct Log {
     sink: Arc<LineSink>,
-    record: SessionRecord,
     /// Holds the lock that says the session runs. The sink writes through a second descriptor of the same file.
     _lock: File,
 }
@@ -159,15 +158,11 @@ impl Log {
             policy: plan.policy_digest.clone(),
         };
         sink.record(&Event::at(SystemTime::now(), start))?;
-        Ok(Self {
-            sink,
-            record,
-            _lock: lock,
-        })
+        Ok(Self { sink, _lock: lock })
     }
 
     fn close(
-        mut self,
+        self,
         plan: &Plan,
         state: &StateDir,
         outcome: &Outcome,
@@ -185,15 +180,15 @@ impl Log {
         self.sink.flush()?;
         let (lines, head) = self.sink.head();
         let head = head.to_string();
-        self.record.ended = Some(RecordedEnding {
+        let ending = RecordedEnding {
             time_us: unix_micros(),
             status,
             allowed,
             denied,
             lines,
             head,
-        });
-        Ok(state.write_record(&plan.id, &self.record)?)
+        };
+        Ok(state.end(&plan.id, &ending)?)
     }
 }
 

@@ -1,9 +1,13 @@
 //! What a session leaves behind on purpose: its record and its audit log.
 //!
 //! ```text
-//!   <state>/sessions/20261123-031502-k3f9c/session.json   what ran, and how it ended
+//!   <state>/sessions/20261123-031502-k3f9c/session.json   what runs or ran
 //!                                          audit.jsonl    the audit log, locked while the session runs
+//!                                          ended.json     how it ended, once it has
 //! ```
+//!
+//! Each file is written once. Replacing one by rename would cost more than the rest together where many sessions start:
+//! ext4 keeps the freed inodes out of use for some seconds and searches past them for each new file.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -32,7 +36,8 @@ pub struct SessionRecord {
     pub workspace: PathBuf,
     /// The backend.
     pub boundary: String,
-    /// Once it ended: how.
+    /// Once it ended: how. Kept in a file of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<Ending>,
 }
 
@@ -115,11 +120,15 @@ impl StateDir {
         let path = self.session(id).join("session.json");
         let read = fs::read(&path)
             .and_then(|text| serde_json::from_slice(&text).map_err(io::Error::other));
-        read.map_err(|error| StateError {
+        let mut record: SessionRecord = read.map_err(|error| StateError {
             operation: "read",
             path,
             error,
-        })
+        })?;
+        // Half a file, as a crash may leave it, tells no more than none.
+        let ended = fs::read(self.session(id).join("ended.json")).ok();
+        record.ended = ended.and_then(|text| serde_json::from_slice(&text).ok());
+        Ok(record)
     }
 
     /// Whether the session runs now: its log is locked for as long as it does.
@@ -159,32 +168,32 @@ impl StateDir {
             path,
             error: error.into(),
         })?;
-        self.write_record(id, record)?;
+        self.write(id, "session.json", record)?;
         Ok(log)
     }
 
-    /// Replaces a session's record. A crash leaves the old one or the new one.
-    pub(crate) fn write_record(
-        &self,
-        id: &SessionId,
-        record: &SessionRecord,
-    ) -> Result<(), StateError> {
-        let path = self.session(id).join("session.json");
-        let fail = |error| StateError {
+    /// Writes how a session ended.
+    pub(crate) fn end(&self, id: &SessionId, ending: &Ending) -> Result<(), StateError> {
+        self.write(id, "ended.json", ending)
+    }
+
+    fn write(&self, id: &SessionId, name: &str, value: &impl Serialize) -> Result<(), StateError> {
+        let path = self.session(id).join(name);
+        let written = serde_json::to_vec(value)
+            .map_err(io::Error::from)
+            .and_then(|text| {
+                let mut options = OpenOptions::new();
+                let mut file = options
+                    .write(true)
+                    .create_new(true)
+                    .mode(0o600)
+                    .open(&path)?;
+                file.write_all(&text)
+            });
+        written.map_err(|error| StateError {
             operation: "write",
-            path: path.clone(),
+            path,
             error,
-        };
-        let text = serde_json::to_vec(record).map_err(|error| fail(error.into()))?;
-        let temporary = path.with_extension("json.new");
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)
-            .map_err(fail)?;
-        file.write_all(&text).map_err(fail)?;
-        fs::rename(&temporary, &path).map_err(fail)
+        })
     }
 }
