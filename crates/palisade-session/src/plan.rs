@@ -9,7 +9,7 @@ use palisade_boundary::{BoundarySpec, Command, Identity};
 use palisade_config::{Effective, explain};
 use palisade_gate::{UpstreamProxy, UpstreamProxyError};
 use palisade_policy::NetworkPolicy;
-use palisade_protocol::{EgressWanted, TreeAccess, TreeEntry};
+use palisade_protocol::{EgressWanted, Ownership, TreeAccess, TreeEntry};
 use palisade_workspace::{AgentAccount, EXTRA_ROOTS, TRUST_BUNDLE, TreeError, is_shown};
 
 use crate::SessionId;
@@ -51,6 +51,9 @@ pub struct Request<'a> {
     pub current_dir: &'a Path,
     /// Who the agent is.
     pub user: &'a User,
+    /// The agent's program on the host, as it was found and as it really lies, if it can be run on its own. It is shown
+    /// where the policy shows neither: whoever names a program wants it run.
+    pub program: Option<(&'a Path, &'a Path)>,
     /// Real paths of palisade's own folders, settings and state. Whoever can write there writes the next policy, or the log.
     pub own: &'a [PathBuf],
 }
@@ -105,7 +108,10 @@ impl Plan {
             policy, argv, user, ..
         } = request;
         let account = account(request);
-        let tree = policy.tree(Path::new("/"), &account)?;
+        let mut tree = policy.tree(Path::new("/"), &account)?;
+        let program = request
+            .program
+            .map(|(found, real)| show_program(&mut tree, found, real));
         keep_own_folders(&tree, request.own)?;
         let workspace = policy.workspace.value.clone();
         let directory = if is_shown(&tree, request.current_dir) {
@@ -113,7 +119,8 @@ impl Plan {
         } else {
             &workspace
         };
-        let environment = environment(request, &account, &tree, directory, &id);
+        let visible = |folder: &Path| is_shown(&tree, folder) || program.flatten() == Some(folder);
+        let environment = environment(request, &account, visible, directory, &id);
         let proxy = policy.upstream_proxy.as_ref();
         Ok(Self {
             program: argv[0].to_string_lossy().into_owned(),
@@ -147,6 +154,22 @@ impl Plan {
             id,
         })
     }
+}
+
+/// Shows the agent's program, read-only, wherever it is looked for. Returns the folder that `PATH` has to name for it.
+fn show_program<'a>(tree: &mut Vec<TreeEntry>, found: &'a Path, real: &Path) -> Option<&'a Path> {
+    let hidden = !is_shown(tree, found);
+    for target in [real, found] {
+        if !is_shown(tree, target) {
+            tree.push(TreeEntry::Bind {
+                source: real.to_path_buf(),
+                target: target.to_path_buf(),
+                access: TreeAccess::Read,
+                ownership: Ownership::Agent,
+            });
+        }
+    }
+    found.parent().filter(|_| hidden)
 }
 
 fn keep_own_folders(tree: &[TreeEntry], own: &[PathBuf]) -> Result<(), PlanError> {
@@ -186,7 +209,7 @@ fn account(request: &Request<'_>) -> AgentAccount {
 fn environment(
     request: &Request<'_>,
     account: &AgentAccount,
-    tree: &[TreeEntry],
+    visible: impl Fn(&Path) -> bool,
     directory: &Path,
     id: &SessionId,
 ) -> Vec<(OsString, OsString)> {
@@ -208,7 +231,7 @@ fn environment(
         session: id.as_str(),
         bundles: more_roots.then_some((Path::new(TRUST_BUNDLE), Path::new(EXTRA_ROOTS))),
     }
-    .build(|folder| is_shown(tree, folder))
+    .build(visible)
 }
 
 fn upstream_proxy(

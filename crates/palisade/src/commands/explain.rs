@@ -59,6 +59,7 @@ fn print_enforcement(policy: &Effective, here: &Surroundings) -> Result<(), Fail
             home: &here.home,
             current_dir: &here.current_dir,
             user: &here.user,
+            program: None,
             own: &here.own_folders(),
         },
     )?;

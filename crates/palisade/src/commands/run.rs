@@ -1,6 +1,8 @@
 //! `palisade run`: any command inside a boundary.
 
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -10,6 +12,7 @@ use palisade_config::Effective;
 use palisade_gate::Summary;
 use palisade_protocol::{TreeAccess, TreeEntry};
 use palisade_session::{Outcome, Plan, Report, Request, RunError, SessionId};
+use palisade_workspace::{Home, check_shown, locate};
 
 use super::policy_options::{PolicyOptions, load};
 use crate::backends;
@@ -52,6 +55,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
             .map_or("native", |named| &named.value),
     )?;
     let id = SessionId::new(SystemTime::now(), random());
+    let program = lone_program(&args.command[0], &here);
     let plan = Plan::new(
         id.clone(),
         &Request {
@@ -61,6 +65,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
             home: &here.home,
             current_dir: &here.current_dir,
             user: &here.user,
+            program: program
+                .as_ref()
+                .map(|(found, real)| (found.as_path(), real.as_path())),
             own: &here.own_folders(),
         },
     )?;
@@ -191,7 +198,8 @@ fn not_started(args: &Args, here: &Surroundings, errno: i32) -> Failure {
     }
     let failure =
         Failure::new(format!("`{shown}` was not found inside the boundary")).code(NOT_FOUND);
-    match find_on_host(program, here) {
+    // The folder to show is the one the program really lies in, not the one a link to it lies in.
+    match find_on_host(program, here).map(|path| path.canonicalize().unwrap_or(path)) {
         Some(path) => {
             let folder = path
                 .parent()
@@ -209,6 +217,25 @@ fn not_started(args: &Args, here: &Surroundings, errno: i32) -> Failure {
     }
 }
 
+/// The program on the host, if it is one that runs on its own: a script needs what lies beside it, and showing only the
+/// script would end in a riddle.
+fn lone_program(program: &OsString, here: &Surroundings) -> Option<(PathBuf, PathBuf)> {
+    let found = find_on_host(program, here)?;
+    // Without `..` in it, and yet by the name it was called by.
+    let found = found
+        .parent()?
+        .canonicalize()
+        .ok()?
+        .join(found.file_name()?);
+    let found = locate(&found).ok()?;
+    // The rules for what a policy may show hold here too: nothing of `/proc`, `/dev` or the host's services.
+    check_shown(&found, &Home::new(&here.home), false).ok()?;
+    let mut magic = [0; 4];
+    File::open(&found.real).ok()?.read_exact(&mut magic).ok()?;
+    (magic == *b"\x7fELF").then_some((found.written, found.real))
+}
+
+/// Where the host has the program, absolute.
 fn find_on_host(program: &OsString, here: &Surroundings) -> Option<PathBuf> {
     let named = Path::new(program);
     if named.components().count() > 1 {
@@ -216,11 +243,10 @@ fn find_on_host(program: &OsString, here: &Surroundings) -> Option<PathBuf> {
         return path.is_file().then_some(path);
     }
     let (_, path) = here.environment.iter().find(|(name, _)| name == "PATH")?;
-    let found = std::env::split_paths(path)
+    let folders = std::env::split_paths(path).filter(|folder| folder.is_absolute());
+    folders
         .map(|folder| folder.join(named))
-        .find(|path| path.is_file())?;
-    // The folder to show is the one the program really lies in, not the one a link to it lies in.
-    Some(found.canonicalize().unwrap_or(found))
+        .find(|path| path.is_file())
 }
 
 /// Only keeps two sessions that start in the same second apart, so a failure of the kernel's source is no failure here.

@@ -56,6 +56,31 @@ each_identity! {
         lab.run(&beside, ["sh", "-c", "echo planted > ~/.config/other/file"]).run().expect(0);
     }
 
+    fn a_program_named_by_the_person_is_shown_and_nothing_beside_it(who) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let lab = lab(who);
+        let folder = lab.home().join("tools");
+        lab.write(&folder.join("secret"), "x");
+        let program = |name: &str, bytes: &[u8]| {
+            let path = lab.write(&folder.join(name), bytes);
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        program("listing", &std::fs::read("/bin/ls").unwrap());
+        program("own-script", b"#!/bin/sh\nls ~/tools\n");
+        std::os::unix::fs::symlink(folder.join("listing"), lab.home().join("link")).unwrap();
+        let path = format!("{}:/usr/bin:/bin", folder.display());
+        let run = |words: &[&str]| lab.palisade(["run", "--quiet", "--"]).args(words).env("PATH", &path).run();
+        let tools = folder.display().to_string();
+        let done = run(&["listing", &tools]).expect(0);
+        assert_eq!(done.stdout, "listing\n", "{done}");
+        let done = run(&["../link", &tools]).expect(0);
+        assert_eq!(done.stdout, "listing\n", "{done}");
+        // A script needs what lies beside it: that takes a rule, and the error says which.
+        run(&["own-script"]).expect(127).expect_error("filesystem");
+        // Nor does the way round over the kernel's own links show one: that is palisade's program, which is closed to it.
+        run(&["/proc/self/exe"]).expect(126);
+    }
+
     fn links_out_of_the_workspace_lead_nowhere(who) {
         let lab = lab(who);
         let secret = lab.home().join(".ssh/id_ed25519");
