@@ -35,6 +35,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod breadth;
 mod effective;
 mod error;
 mod explain;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use palisade_policy::{Authority, FileAccess, HostPattern, Ports, Rule, Source};
 use palisade_workspace::{Home, Located, PathError};
 
+use crate::breadth::{self, Breadth};
 use crate::effective::{Shown, Sourced};
 use crate::error::PolicyError;
 use crate::file;
@@ -228,7 +229,9 @@ impl<'a> Operator<'a> {
             )?);
         }
         for allow in &options.allow {
-            self.draft.allow.push(allow_argument(allow)?);
+            let rule = allow_argument(allow)?;
+            self.draft.notes.extend(breadth::note(&rule));
+            self.draft.allow.push(rule);
         }
         for variable in &options.env {
             self.env_argument(variable)?;
@@ -329,6 +332,11 @@ fn allow_argument(text: &str) -> Result<Rule, PolicyError> {
         }
     };
     let pattern = HostPattern::parse(host).map_err(|error| wrong(error.to_string()))?;
+    if breadth::breadth(&pattern) == Breadth::Registry {
+        return Err(wrong(format!(
+            "`{pattern}` covers a whole registry, where anybody can get a name"
+        )));
+    }
     Ok(Rule::new(pattern, ports, Source::new("--allow")))
 }
 

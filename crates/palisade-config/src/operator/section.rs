@@ -7,6 +7,7 @@ use palisade_workspace::PathError;
 use toml::Spanned;
 
 use super::Operator;
+use crate::breadth::{self, Breadth};
 use crate::effective::{Shown, Sourced};
 use crate::error::PolicyError;
 use crate::file;
@@ -120,6 +121,7 @@ impl Operator<'_> {
     fn network(&mut self, text: &Text, network: format::Network) -> Result<(), PolicyError> {
         for rule in network.allow.iter().flatten() {
             let rule = allow_rule(text, rule)?;
+            self.draft.notes.extend(breadth::note(&rule));
             self.draft.allow.push(rule);
         }
         for rule in &network.deny {
@@ -226,6 +228,12 @@ pub(crate) fn access_of(written: format::Access) -> FileAccess {
 pub(crate) fn allow_rule(text: &Text, rule: &format::AllowRule) -> Result<Rule, PolicyError> {
     let source: Source = text.source_of(&rule.host);
     let pattern = value::host_pattern(text, &rule.host)?;
+    if breadth::breadth(&pattern) == Breadth::Registry {
+        let message = format!("`{pattern}` covers a whole registry, where anybody can get a name");
+        return Err(text
+            .wrong(&rule.host, message)
+            .hint("name the hosts that are needed"));
+    }
     let ports = value::ports(text, rule.ports.as_ref(), Ports::WEB)?;
     let mut resolved = Rule::new(pattern, ports, source);
     resolved.private = rule

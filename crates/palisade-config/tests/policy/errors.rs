@@ -490,3 +490,29 @@ fn bad_names_of_variables() {
   |         ^^^^^"#,
     );
 }
+
+#[test]
+fn d17_a_wildcard_over_a_registry_is_refused_and_one_over_tenants_is_named() {
+    let body = |host: &str| format!("[[network.allow]]\nhost = \"{host}\"\n");
+    let rule = |host: &str| format!("version = 1\n{}", body(host));
+    assert_eq!(
+        World::error_of(&body("*.co.uk")),
+        "`*.co.uk` covers a whole registry, where anybody can get a name\n \
+         --> ~/.config/palisade/policy.toml:3:8\n  \
+         |\n\
+         3 | host = \"*.co.uk\"\n  \
+         |        ^^^^^^^^^\n  \
+         = help: name the hosts that are needed"
+    );
+    let world = World::new();
+    world.user_policy(&rule("*.github.io"));
+    assert_eq!(
+        world.effective().notes,
+        [
+            "~/.config/palisade/policy.toml:3: *.github.io covers the names of many owners, and anybody can get one"
+        ]
+    );
+    let world = World::new();
+    world.user_policy(&rule("*.example.com"));
+    assert_eq!(world.effective().notes, [""; 0]);
+}
