@@ -161,9 +161,9 @@ impl<S: Stream> Conn<S> {
             self.written += count as u64;
         }
         if !self.output.is_empty() {
+            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
             self.output.clear();
             self.sent = 0;
-            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
         }
         Poll::Ready(Ok(()))
     }
