@@ -139,6 +139,24 @@ impl StateDir {
         flock(&file, FlockOperation::NonBlockingLockShared).is_err()
     }
 
+    /// Removes what is kept of a session that has ended.
+    ///
+    /// # Errors
+    /// It runs, or its folder cannot be removed.
+    pub fn remove(&self, id: &SessionId) -> Result<(), StateError> {
+        let path = self.session(id);
+        let removed = if self.running(id) {
+            Err(io::ErrorKind::ResourceBusy.into())
+        } else {
+            fs::remove_dir_all(&path)
+        };
+        removed.map_err(|error| StateError {
+            operation: "remove",
+            path,
+            error,
+        })
+    }
+
     /// Makes the folder of a new session, writes its record and opens its log.
     pub(crate) fn create(
         &self,

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use palisade_session::{SessionId, SessionRecord};
+use palisade_session::{SessionId, SessionRecord, StateDir};
 
 use crate::failure::Failure;
 use crate::surroundings::Surroundings;
@@ -11,7 +11,10 @@ use crate::terminal_text::{Palette, harmless};
 
 /// List sessions, the newest last.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<SessionsCommand>,
     /// One JSON object a session.
     #[arg(long)]
     json: bool,
@@ -20,9 +23,22 @@ pub(crate) struct Args {
     running: bool,
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum SessionsCommand {
+    /// Remove the records and logs of old sessions.
+    Prune {
+        /// How many of the newest to keep. Sessions that run are kept as well.
+        #[arg(long, value_name = "NUMBER")]
+        keep: usize,
+    },
+}
+
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let state = Surroundings::read()?.state;
+    if let Some(SessionsCommand::Prune { keep }) = args.command {
+        return prune(&state, keep);
+    }
     let mut out = io::stdout().lock();
     let palette = Palette::for_stdout();
     for record in state.sessions()? {
@@ -40,6 +56,22 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
             break;
         }
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn prune(state: &StateDir, keep: usize) -> Result<ExitCode, Failure> {
+    let sessions = state.sessions()?;
+    let old = &sessions[..sessions.len().saturating_sub(keep)];
+    let ended = old
+        .iter()
+        .filter_map(|record| SessionId::parse(&record.id))
+        .filter(|id| !state.running(id));
+    let mut removed = 0;
+    for id in ended {
+        state.remove(&id)?;
+        removed += 1;
+    }
+    println!("removed {removed}, kept {}", sessions.len() - removed);
     Ok(ExitCode::SUCCESS)
 }
 

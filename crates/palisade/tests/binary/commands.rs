@@ -90,6 +90,25 @@ each_identity! {
         assert_eq!(running.stdout, "");
     }
 
+    fn sessions_prune_removes_the_oldest_and_none_that_runs(who) {
+        let lab = lab(who);
+        let mut running = lab.palisade(["run", "--quiet", "--", "sh", "-c", "until [ -e go ]; do sleep 0.02; done"]).spawn();
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while lab.palisade(["sessions", "--running"]).run().stdout.is_empty() {
+            assert!(std::time::Instant::now() < until, "the session was never listed");
+        }
+        for status in [3, 4, 5] {
+            lab.palisade(["run", "--quiet", "--", "sh", "-c", &format!("exit {status}")]).run().expect(status);
+        }
+        lab.palisade(["sessions", "prune", "--keep", "1"]).run().expect(0).expect_output("removed 2, kept 2");
+        let left = lab.palisade(["sessions"]).run().expect(0).expect_output("running").expect_output("exit 5");
+        assert_eq!(left.stdout.lines().count(), 2, "{left}");
+        lab.write(&lab.workspace().join("go"), "");
+        assert!(running.wait().unwrap().success());
+        lab.palisade(["log", "verify"]).run().expect(0);
+        lab.palisade(["sessions", "prune", "--keep", "0"]).run().expect(0).expect_output("removed 2, kept 0");
+    }
+
     fn log_follow_shows_lines_as_they_come_and_ends_with_the_session(who) {
         let lab = lab(who);
         let mut session = lab.palisade(["run", "--quiet", "--", "sh", "-c", "until [ -e go ]; do sleep 0.02; done"]).spawn();
