@@ -148,9 +148,7 @@ fn a_known_agent_gets_its_profile_only_without_a_policy() {
     let policy = world.effective();
     assert_eq!(policy.known_agent, Some("claude-code"));
     assert_eq!(policy.parts, ["profile claude-code", "profile node"]);
-    assert!(
-        permits(&policy, "api.anthropic.com", 443) && permits(&policy, "registry.npmjs.org", 443)
-    );
+    assert!(permits(&policy, "api.anthropic.com", 443) && permits(&policy, "nodejs.org", 443));
 
     world.options.profiles.clear();
     world.user_policy("version = 1\n");

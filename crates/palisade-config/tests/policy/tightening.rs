@@ -171,7 +171,7 @@ fn named_by_policy_the_file_is_the_operators_and_not_applied_twice() {
     );
     world.options.policy = Some("palisade.toml".into());
     let policy = world.effective();
-    assert!(permits(&policy, "a.example.com", 443) && permits(&policy, "registry.npmjs.org", 443));
+    assert!(permits(&policy, "a.example.com", 443) && permits(&policy, "nodejs.org", 443));
     assert!(!policy.network.workspace_narrows());
 }
 

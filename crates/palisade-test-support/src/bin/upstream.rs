@@ -41,9 +41,6 @@ fn start() -> Result<((Vec<Server>, Authority), Value), String> {
         "127.0.0.1".into(),
         "example.com".into(),
         "api.anthropic.com".into(),
-        "registry.npmjs.org".into(),
-        "pypi.org".into(),
-        "files.pythonhosted.org".into(),
         "github.com".into(),
     ];
     let mut wanted = Vec::new();
