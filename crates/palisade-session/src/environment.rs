@@ -66,12 +66,10 @@ const BUNDLE_VARIABLES: [&str; 17] = [
 /// What the environment is made from.
 #[derive(Clone, Copy, Debug)]
 pub struct InnerEnvironment<'a> {
-    /// The host's environment; only names the policy passes are taken from it.
+    /// The host's environment: its search path and shell are taken from it, as far as they are shown inside.
     pub host: &'a [(OsString, OsString)],
-    /// Names to take over.
-    pub pass: &'a [String],
-    /// Values to set.
-    pub set: &'a [(String, String)],
+    /// What the policy passes and sets; it wins over what is made up.
+    pub chosen: &'a BTreeMap<OsString, OsString>,
     /// The agent's home directory.
     pub home: &'a Path,
     /// The agent's user name.
@@ -91,15 +89,10 @@ impl InnerEnvironment<'_> {
         self.put_basics(&mut env, visible);
         self.put_proxy(&mut env);
         self.put_trust(&mut env);
-        for name in self.pass {
-            if let Some(value) = self.on_host(name) {
-                env.insert(name.into(), value.to_owned());
-            }
-        }
         env.extend(
-            self.set
+            self.chosen
                 .iter()
-                .map(|(name, value)| (name.into(), value.into())),
+                .map(|(name, value)| (name.clone(), value.clone())),
         );
         env.into_iter().collect()
     }
@@ -180,6 +173,9 @@ impl InnerEnvironment<'_> {
 
 #[cfg(test)]
 mod tests {
+    use palisade_config::{Environment, Sourced};
+    use palisade_policy::Source;
+
     use super::*;
 
     fn build(
@@ -191,15 +187,27 @@ mod tests {
             .iter()
             .map(|(n, v)| (OsString::from(n), OsString::from(v)))
             .collect();
-        let pass: Vec<_> = pass.iter().map(|n| (*n).to_owned()).collect();
-        let set: Vec<_> = set
-            .iter()
-            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
-            .collect();
+        let source = || Source::new("test");
+        let own = Environment {
+            pass: pass.iter().map(|n| ((*n).to_owned(), source())).collect(),
+            set: set
+                .iter()
+                .map(|(n, v)| {
+                    let value = Sourced {
+                        value: (*v).to_owned(),
+                        source: source(),
+                    };
+                    ((*n).to_owned(), value)
+                })
+                .collect(),
+        };
+        let chosen = own.build(|name| {
+            let found = host.iter().find(|(own, _)| own == name);
+            found.map(|(_, value)| value.clone())
+        });
         let inner = InnerEnvironment {
             host: &host,
-            pass: &pass,
-            set: &set,
+            chosen: &chosen,
             home: Path::new("/home/u"),
             user: "u",
             directory: Path::new("/w"),

@@ -213,18 +213,14 @@ fn environment(
     directory: &Path,
     id: &SessionId,
 ) -> Vec<(OsString, OsString)> {
-    let own = &request.policy.environment;
-    let pass: Vec<String> = own.pass.keys().cloned().collect();
-    let set: Vec<_> = own
-        .set
-        .iter()
-        .map(|(name, value)| (name.clone(), value.value.clone()))
-        .collect();
+    let chosen = request.policy.environment.build(|name| {
+        let found = request.environment.iter().find(|(own, _)| own == name);
+        found.map(|(_, value)| value.clone())
+    });
     let more_roots = !request.policy.extra_ca.is_empty();
     InnerEnvironment {
         host: request.environment,
-        pass: &pass,
-        set: &set,
+        chosen: &chosen,
         home: account.home(),
         user: account.name(),
         directory,

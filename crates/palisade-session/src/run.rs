@@ -102,7 +102,6 @@ pub fn run(mut plan: Plan, backend: &dyn Backend, state: &StateDir) -> Result<Re
         terminal: &mut terminal,
         signals: &signals,
         gate_ended: gate.ended(),
-        sample: plan.spec.limits.memory.is_some(),
     }
     .run();
     drop(terminal);

@@ -28,8 +28,6 @@ pub(crate) const HANDLED: [Signal; 11] = [
 
 /// How long an agent may take to end after it was asked to. The same figure as `docker stop`.
 const GRACE: Duration = Duration::from_secs(10);
-/// How often limits that only palisade itself can watch are looked at.
-const SAMPLE: Duration = Duration::from_millis(250);
 
 /// How the agent ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,8 +48,6 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) terminal: &'a mut Terminal,
     pub(crate) signals: &'a SignalFd,
     pub(crate) gate_ended: BorrowedFd<'a>,
-    /// Whether limits need looking at from time to time.
-    pub(crate) sample: bool,
 }
 
 impl Supervisor<'_> {
@@ -81,12 +77,7 @@ impl Supervisor<'_> {
 
     /// Waits for something to do. Says whether signals came, and whether the gate ended.
     fn wait(&self, deadline: Option<Instant>) -> io::Result<(bool, bool)> {
-        let until_deadline = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        let timeout = if self.sample {
-            Some(until_deadline.map_or(SAMPLE, |left| left.min(SAMPLE)))
-        } else {
-            until_deadline
-        };
+        let timeout = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = timeout.map(|left| Timespec {
             tv_sec: left.as_secs().cast_signed(),
             tv_nsec: left.subsec_nanos().into(),

@@ -15,22 +15,11 @@ impl SignalFd {
     /// # Errors
     /// What `sigprocmask(2)` and `signalfd(2)` report.
     pub fn block(signals: &[i32]) -> io::Result<Self> {
-        let mut set = MaybeUninit::<libc::sigset_t>::uninit();
-        // SAFETY: needed to start an empty set; the pointer is to memory of the right type, which the call fills.
-        unsafe { libc::sigemptyset(set.as_mut_ptr()) };
-        for signal in signals {
-            // SAFETY: needed to fill the set; it was initialised above, and a bad number is only an error return.
-            unsafe { libc::sigaddset(set.as_mut_ptr(), *signal) };
-        }
-        // SAFETY: needed so that the signals stay pending; both pointers are valid for the call, the old mask is not asked for.
-        let masked =
-            unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut()) };
-        if masked != 0 {
-            return Err(io::Error::from_raw_os_error(masked));
-        }
+        let set = set_of(signals);
+        change_mask(libc::SIG_BLOCK, &set)?;
         // SAFETY: needed to read signals as data; the set is initialised and the call keeps no pointer to it.
         let fd =
-            unsafe { libc::signalfd(-1, set.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
+            unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
@@ -67,24 +56,36 @@ impl SignalFd {
 /// # Errors
 /// What `sigprocmask(2)` reports.
 pub fn let_through(signal: i32) -> io::Result<()> {
-    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: needed to start an empty set; the pointer is to memory of the right type, which the call fills.
-    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
-    // SAFETY: needed to fill the set; it was initialised above, and a bad number is only an error return.
-    unsafe { libc::sigaddset(set.as_mut_ptr(), signal) };
-    for how in [libc::SIG_UNBLOCK, libc::SIG_BLOCK] {
-        // SAFETY: needed to open the gap in the mask; the set is initialised, the old mask is not asked for.
-        let failed = unsafe { libc::pthread_sigmask(how, set.as_ptr(), std::ptr::null_mut()) };
-        if failed != 0 {
-            return Err(io::Error::from_raw_os_error(failed));
-        }
-    }
-    Ok(())
+    let set = set_of(&[signal]);
+    change_mask(libc::SIG_UNBLOCK, &set)?;
+    change_mask(libc::SIG_BLOCK, &set)
 }
 
 impl AsFd for SignalFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+fn set_of(signals: &[i32]) -> libc::sigset_t {
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: needed to start an empty set; the pointer is to memory of the right type, which the call fills.
+    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+    for signal in signals {
+        // SAFETY: needed to fill the set; it was initialised above, and a bad number is only an error return.
+        unsafe { libc::sigaddset(set.as_mut_ptr(), *signal) };
+    }
+    // SAFETY: needed to hand the set on; `sigemptyset` initialised all of it and cannot fail for a valid pointer.
+    unsafe { set.assume_init() }
+}
+
+fn change_mask(how: i32, set: &libc::sigset_t) -> io::Result<()> {
+    // SAFETY: needed to change which signals stay pending; the set is valid for the call, the old mask is not asked for.
+    let failed = unsafe { libc::pthread_sigmask(how, set, std::ptr::null_mut()) };
+    if failed == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::from_raw_os_error(failed))
     }
 }
 

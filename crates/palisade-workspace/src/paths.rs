@@ -61,6 +61,11 @@ pub fn expand(text: &str, base: &Path, home: &Path) -> Result<PathBuf, PathError
             None => return Err(PathError::OtherHome),
         },
     };
+    Ok(plain(&path))
+}
+
+/// The path without `.` and `..`, by its text alone.
+pub(crate) fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {
         match part {
@@ -71,7 +76,7 @@ pub fn expand(text: &str, base: &Path, home: &Path) -> Result<PathBuf, PathError
             other => plain.push(other),
         }
     }
-    Ok(plain)
+    plain
 }
 
 /// Finds a path on the host. `path` is absolute.

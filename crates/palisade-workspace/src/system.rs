@@ -6,12 +6,13 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use palisade_protocol::{Ownership, TreeAccess, TreeEntry};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
 
 use crate::account::AgentAccount;
+use crate::paths::plain;
 
 /// Files up to this size are copied when the tree is planned instead of bound. Reading a small file and making it again on a
 /// tmpfs was measured at two thirds of the cost of a bind mount and its removal; at 12 KiB they cost the same.
@@ -168,21 +169,6 @@ fn is_part_of_system(path: &Path) -> bool {
         (Some("/"), Some(top), _) => table::ROOT.contains(&top),
         _ => false,
     }
-}
-
-/// The path without `.` and `..`, by its text alone.
-fn plain(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir => {
-                plain.pop();
-            }
-            other => plain.push(other),
-        }
-    }
-    plain
 }
 
 /// The content of a small file that everyone on the host may read. Whatever is not readable for all is bound, so that the

@@ -1,6 +1,7 @@
 //! The registry of backends: the one place that names them.
 
 use palisade_boundary::Backend;
+use palisade_config::Effective;
 use palisade_native::NativeBackend;
 
 use crate::failure::Failure;
@@ -15,4 +16,14 @@ pub(crate) fn by_name(name: &str) -> Result<Box<dyn Backend>, Failure> {
         other => Err(Failure::new(format!("unknown boundary `{other}`"))
             .hint(format!("known: {}", NAMES.join(", ")))),
     }
+}
+
+/// The backend a policy names, or the default.
+pub(crate) fn of_policy(policy: &Effective) -> Result<Box<dyn Backend>, Failure> {
+    by_name(
+        policy
+            .backend
+            .as_ref()
+            .map_or("native", |named| &named.value),
+    )
 }

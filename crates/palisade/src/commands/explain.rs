@@ -44,12 +44,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
 
 /// How well each control would be held on this machine.
 fn print_enforcement(policy: &Effective, here: &Surroundings) -> Result<(), Failure> {
-    let backend = backends::by_name(
-        policy
-            .backend
-            .as_ref()
-            .map_or("native", |named| &named.value),
-    )?;
+    let backend = backends::of_policy(policy)?;
     let plan = Plan::new(
         SessionId::new(SystemTime::now(), 0),
         &Request {

@@ -48,12 +48,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         &here,
         args.command.first().map(OsString::as_os_str),
     )?;
-    let backend = backends::by_name(
-        policy
-            .backend
-            .as_ref()
-            .map_or("native", |named| &named.value),
-    )?;
+    let backend = backends::of_policy(&policy)?;
     let id = SessionId::new(SystemTime::now(), random());
     let program = lone_program(&args.command[0], &here);
     let plan = Plan::new(
