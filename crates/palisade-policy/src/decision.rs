@@ -6,8 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 use crate::address::{AddressClass, classify};
 use crate::denial::{Denial, DenialReason};
 use crate::host::{Authority, DnsName, Host};
-use crate::index::RuleIndex;
-use crate::rule::{Layer, Protocol, Rule, RuleId};
+use crate::index::{RuleIndex, Wants};
+use crate::path::{PathError, RequestPath};
+use crate::pattern::HostPattern;
+use crate::rule::{CredentialName, Layer, Protocol, Rule, RuleId};
 
 /// What a client asks for, after parsing and before any look-up.
 #[derive(Clone, Copy, Debug)]
@@ -16,13 +18,63 @@ pub struct Request<'a> {
     pub host: &'a Host,
     /// The port.
     pub port: u16,
+    /// The HTTP request, where one was seen. Without it the question is whether a connection may be made at all.
+    pub http: Option<HttpRequest<'a>>,
+}
+
+/// What the gate saw of an HTTP request.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpRequest<'a> {
+    /// The method, as sent.
+    pub method: &'a str,
+    /// The path.
+    pub path: &'a RequestPath,
+    /// What is spoken.
+    pub kind: HttpKind,
+    /// Whether it came within TLS.
+    pub secure: bool,
+}
+
+/// What an HTTP request is the beginning of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpKind {
+    /// A request and its response.
+    Plain,
+    /// A WebSocket handshake.
+    WebSocket,
+    /// A gRPC call.
+    Grpc,
 }
 
 impl<'a> Request<'a> {
-    /// A request for this destination.
+    /// The question whether a connection may be made to this destination.
     pub fn new(host: &'a Host, port: u16) -> Self {
-        Self { host, port }
+        Self {
+            host,
+            port,
+            http: None,
+        }
     }
+
+    /// This HTTP request to this destination.
+    pub fn with_http(host: &'a Host, port: u16, http: HttpRequest<'a>) -> Self {
+        Self {
+            host,
+            port,
+            http: Some(http),
+        }
+    }
+}
+
+/// What the gate does with the bytes of a permitted connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inspection {
+    /// They pass unread, whatever they are.
+    Raw,
+    /// TLS passes unread once its `ClientHello` names the decided host; HTTP in clear text is judged request by request.
+    Tunnel,
+    /// TLS is ended at the gate, and each request is judged.
+    Intercept,
 }
 
 /// The answer to a request.
@@ -39,7 +91,9 @@ pub enum Decision {
 pub struct Permit {
     authority: Authority,
     rule: RuleId,
-    protocol: Protocol,
+    inspection: Inspection,
+    credential: Option<CredentialName>,
+    path: Option<String>,
     private: bool,
     mapped: Option<SocketAddr>,
 }
@@ -55,9 +109,20 @@ impl Permit {
         &self.rule
     }
 
-    /// What may be spoken.
-    pub fn protocol(&self) -> Protocol {
-        self.protocol
+    /// What to do with the connection's bytes.
+    pub fn inspection(&self) -> Inspection {
+        self.inspection
+    }
+
+    /// The credential to add to this request.
+    pub fn credential(&self) -> Option<&CredentialName> {
+        self.credential.as_ref()
+    }
+
+    /// The path that was judged, in canonical form; it has to be sent in place of what came. None where no rule judges
+    /// paths.
+    pub fn judged_path(&self) -> Option<&str> {
+        self.path.as_deref()
     }
 
     /// The address the operator mapped this destination to; no look-up is made then.
@@ -118,7 +183,7 @@ impl NetworkPolicy {
             && !self
                 .deny
                 .of_host(&host)
-                .any(|rule| rule.ports.as_slice().is_none())
+                .any(|rule| rule.ports.as_slice().is_none() && rule.is_unconditional())
     }
 
     /// Allow rules of a layer in the order they were written.
@@ -144,22 +209,41 @@ impl NetworkPolicy {
         self.resolve.iter().map(|(from, to)| (from, *to))
     }
 
+    /// Patterns of hosts whose TLS may be ended at the gate: what a session's certificate authority may sign for.
+    pub fn intercepted(&self) -> Vec<&HostPattern> {
+        let layers = [
+            Some(&self.operator),
+            self.workspace.as_ref(),
+            Some(&self.deny),
+        ];
+        let looking: Vec<&Rule> = layers
+            .into_iter()
+            .flatten()
+            .flat_map(|index| &index.rules)
+            .filter(|rule| rule.looks_inside())
+            .collect();
+        let mut found: Vec<&HostPattern> = Vec::new();
+        for rule in &self.operator.rules {
+            let wanted = looking
+                .iter()
+                .any(|other| other.pattern.overlaps(&rule.pattern));
+            if wanted && !found.contains(&&rule.pattern) {
+                found.push(&rule.pattern);
+            }
+        }
+        found
+    }
+
     fn permit(&self, request: &Request<'_>) -> Result<Permit, Denial> {
         if is_inner_loopback(request.host) {
             return Err(Denial::without_rule(DenialReason::Loopback));
         }
-        if let Some(rule) = self.deny.find(request) {
-            return Err(Denial {
-                reason: DenialReason::DenyRule,
-                rule: Some(rule.id("deny")),
-                near: None,
-            });
-        }
-        let Some(rule) = self.operator.find(request) else {
+        self.refuse_denied(request)?;
+        let Some(rule) = self.operator.find(request).map_err(ambiguous)? else {
             return Err(self.operator.miss(request));
         };
         if let Some(workspace) = &self.workspace
-            && workspace.find(request).is_none()
+            && workspace.find(request).map_err(ambiguous)?.is_none()
         {
             let near = workspace.miss(request).near;
             return Err(Denial {
@@ -168,18 +252,86 @@ impl NetworkPolicy {
                 near,
             });
         }
+        let in_clear = request.http.is_some_and(|http| !http.secure);
+        if in_clear && rule.credential.is_some() && !rule.dangerous_plaintext {
+            return Err(Denial {
+                reason: DenialReason::Plaintext,
+                rule: Some(rule.id("allow")),
+                near: None,
+            });
+        }
         let authority = Authority {
             host: request.host.clone(),
             port: request.port,
         };
         let mapped = self.resolve.get(&authority).copied();
+        let wants = self.operator.wants(request.host, request.port);
         Ok(Permit {
             rule: rule.id("allow"),
-            protocol: rule.protocol,
-            private: rule.private,
+            inspection: self.inspection(request, &rule, wants),
+            credential: request.http.and_then(|_| rule.credential.clone()),
+            path: self.judged(request, wants),
+            // A connection may be made for any of its requests; each of them is asked about the address again.
+            private: rule.private || (request.http.is_none() && wants.private),
             mapped,
             authority,
         })
+    }
+
+    fn refuse_denied(&self, request: &Request<'_>) -> Result<(), Denial> {
+        let judges_paths = self.deny.wants(request.host, request.port).paths;
+        // What an encoded slash means is up to the server, so it could lead to a path that is denied.
+        let slash = request
+            .http
+            .is_some_and(|http| http.path.has_encoded_slash());
+        if judges_paths && slash {
+            return Err(ambiguous(PathError::EncodedSlash));
+        }
+        let found = match request.http {
+            Some(_) => self.deny.find(request).map_err(ambiguous)?,
+            // A connection is only denied by a rule that denies all of it.
+            None => self.deny.covering(request.host, request.port),
+        };
+        match found {
+            Some(rule) => Err(Denial {
+                reason: DenialReason::DenyRule,
+                rule: Some(rule.id("deny")),
+                near: None,
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn inspection(&self, request: &Request<'_>, rule: &Rule, wants: Wants) -> Inspection {
+        let (host, port) = (request.host, request.port);
+        let workspace = self.workspace.as_ref();
+        let look_inside = wants.look_inside
+            || self.deny.wants(host, port).look_inside
+            || workspace.is_some_and(|index| index.wants(host, port).look_inside);
+        match rule.protocol {
+            _ if look_inside => Inspection::Intercept,
+            Protocol::Tcp => Inspection::Raw,
+            _ => Inspection::Tunnel,
+        }
+    }
+
+    fn judged(&self, request: &Request<'_>, wants: Wants) -> Option<String> {
+        let (host, port) = (request.host, request.port);
+        let workspace = self.workspace.as_ref();
+        let judged = wants.paths
+            || self.deny.wants(host, port).paths
+            || workspace.is_some_and(|index| index.wants(host, port).paths);
+        let path = request.http.filter(|_| judged)?.path;
+        // Every rule that judges paths was asked above, and none would have let an ambiguous path by.
+        path.canonical().ok().map(str::to_owned)
+    }
+}
+
+fn ambiguous(error: PathError) -> Denial {
+    Denial {
+        reason: DenialReason::AmbiguousPath(error),
+        rule: None,
+        near: None,
     }
 }
 

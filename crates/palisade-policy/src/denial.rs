@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::address::AddressClass;
+use crate::path::PathError;
 use crate::rule::RuleId;
 
 /// A refusal, with what decided it.
@@ -37,6 +38,16 @@ pub enum DenialReason {
     DenyRule,
     /// A rule names the host, but not this port.
     Port,
+    /// A rule names the host, but not this method.
+    Method,
+    /// A rule names the host, but not this path.
+    Path,
+    /// The path can be read in more than one way, and a rule judges paths there.
+    AmbiguousPath(PathError),
+    /// The request would carry a credential in clear text.
+    Plaintext,
+    /// A placeholder stands where it is not bound to.
+    Placeholder,
     /// The operator permits it; the workspace's own policy does not.
     Workspace,
     /// The name resolved to an address of a class the rule does not open.
@@ -68,6 +79,11 @@ impl DenialReason {
             Self::NotAllowed => "not-allowed",
             Self::DenyRule => "deny-rule",
             Self::Port => "port-not-allowed",
+            Self::Method => "method-not-allowed",
+            Self::Path => "path-not-allowed",
+            Self::AmbiguousPath(_) => "ambiguous-path",
+            Self::Plaintext => "plaintext-credential",
+            Self::Placeholder => "placeholder",
             Self::Workspace => "workspace-policy",
             Self::Address(AddressClass::Metadata) => "metadata-address",
             Self::Address(_) => "private-address",
@@ -90,6 +106,15 @@ impl fmt::Display for DenialReason {
             Self::NotAllowed => f.write_str("no rule allows it"),
             Self::DenyRule => f.write_str("a deny rule names it"),
             Self::Port => f.write_str("the host is allowed, but not on this port"),
+            Self::Method => f.write_str("the host is allowed, but not with this method"),
+            Self::Path => f.write_str("the host is allowed, but not this path"),
+            Self::AmbiguousPath(error) => write!(f, "{error}, and a rule judges paths here"),
+            Self::Plaintext => f.write_str(
+                "a credential would be sent in clear text, and the rule does not permit that",
+            ),
+            Self::Placeholder => f.write_str(
+                "it carries the placeholder of a credential where that credential is not bound to",
+            ),
             Self::Workspace => f.write_str("the policy file of the workspace does not allow it"),
             Self::Address(class) => write!(f, "it resolves to a {} address", class.as_str()),
             Self::Loopback => f.write_str(

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
-use crate::decision::Request;
+use crate::decision::{HttpKind, HttpRequest, Request};
 use crate::denial::{Denial, DenialReason, NearMiss};
 use crate::host::{DnsName, Host};
+use crate::path::{PathError, PathPattern};
 use crate::pattern::HostPattern;
-use crate::rule::{Rule, RuleId};
+use crate::rule::{Protocol, Rule, RuleId};
 
 /// Rules, found by host without a scan: exact hosts by hash, wildcards by a walk over the name's parents.
 #[derive(Clone, Debug, Default)]
@@ -20,12 +21,13 @@ pub(crate) struct RuleIndex {
 impl RuleIndex {
     pub(crate) fn push(&mut self, rule: Rule) {
         let at = self.rules.len();
-        match &rule.pattern {
-            HostPattern::Exact(host) => self.exact.entry(host.clone()).or_default().push(at),
-            HostPattern::Below(name) => {
-                self.below.entry(name.as_str().into()).or_default().push(at)
-            }
-        }
+        let siblings = match &rule.pattern {
+            HostPattern::Exact(host) => self.exact.entry(host.clone()).or_default(),
+            HostPattern::Below(name) => self.below.entry(name.as_str().into()).or_default(),
+        };
+        let closer = |other: &usize| self.rules[*other].closeness() >= rule.closeness();
+        let place = siblings.iter().take_while(|other| closer(other)).count();
+        siblings.insert(place, at);
         let id = |verb| RuleId::new(verb, &rule.pattern, &rule.source);
         self.ids.push((id("allow"), id("deny")));
         self.rules.push(rule);
@@ -51,33 +53,126 @@ impl RuleIndex {
         self.indices(host).map(|at| &self.rules[at])
     }
 
-    pub(crate) fn find(&self, request: &Request<'_>) -> Option<Found<'_>> {
+    /// Rules for this host and port in the order they are asked, up to and with the first that covers every request.
+    fn asked(&self, host: &Host, port: u16) -> impl Iterator<Item = usize> {
+        let mut covered = false;
+        self.indices(host)
+            .filter(move |at| self.rules[*at].ports.contains(port))
+            .take_while(move |at| {
+                let before = covered;
+                covered |= self.rules[*at].is_unconditional();
+                !before
+            })
+    }
+
+    /// The rule that covers the request.
+    ///
+    /// # Errors
+    /// A rule judges paths, and this one can be read in more than one way.
+    pub(crate) fn find(&self, request: &Request<'_>) -> Result<Option<Found<'_>>, PathError> {
+        for at in self.asked(request.host, request.port) {
+            let rule = &self.rules[at];
+            let fits = match &request.http {
+                None => true,
+                Some(http) => fits(rule, http)?,
+            };
+            if fits {
+                return Ok(Some(self.found(at)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The rule that covers every request to this host and port.
+    pub(crate) fn covering(&self, host: &Host, port: u16) -> Option<Found<'_>> {
         let at = self
-            .indices(request.host)
-            .find(|at| self.rules[*at].ports.contains(request.port))?;
-        Some(Found {
+            .asked(host, port)
+            .find(|at| self.rules[*at].is_unconditional())?;
+        Some(self.found(at))
+    }
+
+    /// What all rules that may yet decide a request of this connection ask for together.
+    pub(crate) fn wants(&self, host: &Host, port: u16) -> Wants {
+        let mut wants = Wants::default();
+        for at in self.asked(host, port) {
+            let rule = &self.rules[at];
+            wants.look_inside |= rule.looks_inside();
+            wants.paths |= rule.paths.is_some();
+            wants.private |= rule.private;
+        }
+        wants
+    }
+
+    fn found(&self, at: usize) -> Found<'_> {
+        Found {
             rule: &self.rules[at],
             ids: &self.ids[at],
-        })
+        }
     }
 
     pub(crate) fn miss(&self, request: &Request<'_>) -> Denial {
+        if let Some(denial) = self.miss_inside(request) {
+            return denial;
+        }
         if let Some(at) = self.indices(request.host).next() {
             let because = format!("it covers {}, not {}", self.rules[at].ports, request.port);
-            let near = Some(NearMiss {
-                rule: self.ids[at].0.clone(),
-                because,
-            });
-            return Denial {
-                reason: DenialReason::Port,
-                rule: None,
-                near,
-            };
+            return self.near(at, DenialReason::Port, because);
         }
         Denial {
             reason: DenialReason::NotAllowed,
             rule: None,
             near: self.nearest(request.host),
+        }
+    }
+
+    /// A rule that covers host and port, and not what is asked for there.
+    fn miss_inside(&self, request: &Request<'_>) -> Option<Denial> {
+        let http = request.http.as_ref()?;
+        let mut best: Option<(usize, DenialReason, String)> = None;
+        for at in self.asked(request.host, request.port) {
+            let rule = &self.rules[at];
+            let path_fits = covers_path(rule, http).unwrap_or(false);
+            let miss = match (
+                covers_kind(rule, http),
+                covers_method(rule, http),
+                path_fits,
+            ) {
+                (true, true, _) => {
+                    let paths = rule.paths.iter().flat_map(|paths| paths.iter());
+                    let paths: Vec<_> = paths.take(3).map(PathPattern::as_str).collect();
+                    (
+                        at,
+                        DenialReason::Path,
+                        format!("it covers {}", paths.join(", ")),
+                    )
+                }
+                (true, false, true) => {
+                    let methods = rule.methods.as_deref().unwrap_or_default().join(", ");
+                    let because = format!("it covers {methods}, not {}", http.method);
+                    (at, DenialReason::Method, because)
+                }
+                (false, ..) => {
+                    let because = format!("its protocol is {}", rule.protocol.as_str());
+                    (at, DenialReason::Protocol, because)
+                }
+                (true, false, false) => (at, DenialReason::Path, "it covers neither".into()),
+            };
+            let better = best
+                .as_ref()
+                .is_none_or(|(_, reason, _)| rank(miss.1) < rank(*reason));
+            if better {
+                best = Some(miss);
+            }
+        }
+        best.map(|(at, reason, because)| self.near(at, reason, because))
+    }
+
+    fn near(&self, at: usize, reason: DenialReason, because: String) -> Denial {
+        let rule = self.ids[at].0.clone();
+        Denial {
+            reason,
+            rule: None,
+            near: Some(NearMiss { rule, because }),
         }
     }
 
@@ -106,6 +201,56 @@ impl RuleIndex {
             rule: self.ids[at].0.clone(),
             because,
         })
+    }
+}
+
+/// What the rules for one connection ask for together.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Wants {
+    pub(crate) look_inside: bool,
+    pub(crate) paths: bool,
+    pub(crate) private: bool,
+}
+
+fn fits(rule: &Rule, http: &HttpRequest<'_>) -> Result<bool, PathError> {
+    // The path comes first: where a rule judges paths an ambiguous one is refused, whatever else the rule asks for.
+    let path = covers_path(rule, http)?;
+    Ok(path && covers_kind(rule, http) && covers_method(rule, http))
+}
+
+fn covers_path(rule: &Rule, http: &HttpRequest<'_>) -> Result<bool, PathError> {
+    let Some(paths) = &rule.paths else {
+        return Ok(true);
+    };
+    let path = http.path.canonical()?;
+    Ok(paths.iter().any(|pattern| pattern.matches(path)))
+}
+
+fn covers_method(rule: &Rule, http: &HttpRequest<'_>) -> bool {
+    let Some(methods) = &rule.methods else {
+        return true;
+    };
+    methods.iter().any(|method| **method == *http.method)
+}
+
+fn covers_kind(rule: &Rule, http: &HttpRequest<'_>) -> bool {
+    match (rule.protocol, http.kind) {
+        (Protocol::Web, HttpKind::Plain | HttpKind::Grpc)
+        | (Protocol::WebSocket, HttpKind::WebSocket)
+        | (Protocol::Grpc, HttpKind::Grpc)
+        | (Protocol::Tcp, _) => true,
+        // In a tunnel it would not even be seen. Where the gate looks inside, it needs a rule that says so.
+        (Protocol::Web, HttpKind::WebSocket) => !rule.looks_inside(),
+        _ => false,
+    }
+}
+
+/// The miss that tells most comes first.
+fn rank(reason: DenialReason) -> u8 {
+    match reason {
+        DenialReason::Method => 0,
+        DenialReason::Protocol => 1,
+        _ => 2,
     }
 }
 

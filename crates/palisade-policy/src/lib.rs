@@ -30,13 +30,18 @@ mod denial;
 mod file;
 mod host;
 mod index;
+mod path;
 mod pattern;
 mod rule;
 
 pub use address::{AddressClass, classify};
-pub use decision::{Decision, NetworkPolicy, NetworkPolicyBuilder, Permit, Request};
+pub use decision::{
+    Decision, HttpKind, HttpRequest, Inspection, NetworkPolicy, NetworkPolicyBuilder, Permit,
+    Request,
+};
 pub use denial::{Denial, DenialReason, NearMiss};
 pub use file::{FileAccess, FileDecision, FileGrant, FilePolicy};
 pub use host::{Authority, DnsName, Host, HostError};
+pub use path::{PathError, PathPattern, PathPatternError, RequestPath};
 pub use pattern::{HostPattern, PatternError};
-pub use rule::{Layer, Ports, Protocol, Rule, RuleId, Source};
+pub use rule::{CredentialName, Layer, Ports, Protocol, Rule, RuleId, Source};

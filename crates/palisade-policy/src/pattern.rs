@@ -60,6 +60,19 @@ impl HostPattern {
     }
 }
 
+impl HostPattern {
+    /// Whether there is a host that both mean.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Exact(host), pattern) | (pattern, Self::Exact(host)) => pattern.matches(host),
+            (Self::Below(a), Self::Below(b)) => {
+                let below = |name: &DnsName| Host::Name(name.clone());
+                a == b || self.matches(&below(b)) || other.matches(&below(a))
+            }
+        }
+    }
+}
+
 impl fmt::Display for HostPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::path::PathPattern;
 use crate::pattern::HostPattern;
 
 /// Where a rule was written, as shown to people: `palisade.toml:12`, `profile claude-code`, `--allow`.
@@ -83,11 +84,55 @@ impl fmt::Display for Ports {
 /// What may be spoken on a permitted connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protocol {
-    /// HTTP in clear text, or TLS whose `ClientHello` names the decided host.
+    /// HTTP in clear text, or TLS whose `ClientHello` names the decided host. Where the gate looks inside for another
+    /// reason, a WebSocket needs a rule of its own: it would carry anything around method and path.
     #[default]
     Web,
+    /// WebSocket handshakes, and what follows them.
+    WebSocket,
+    /// gRPC: HTTP requests of an `application/grpc` content type.
+    Grpc,
     /// Any bytes, unread.
     Tcp,
+}
+
+impl Protocol {
+    /// As a policy file writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Web => "http",
+            Self::WebSocket => "websocket",
+            Self::Grpc => "grpc",
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
+/// The name of a credential, as `[credentials.NAME]` gives it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CredentialName(Arc<str>);
+
+impl CredentialName {
+    /// Longest name. It stands in audit lines and error messages.
+    pub const MAX: usize = 64;
+
+    /// A name of letters, digits, `-` and `_`; none if it is anything else.
+    pub fn new(text: &str) -> Option<Self> {
+        let fine = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+        let good = !text.is_empty() && text.len() <= Self::MAX && text.bytes().all(fine);
+        good.then(|| Self(text.into()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for CredentialName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// The layer of a policy a rule stands in. A request has to be permitted by every layer.
@@ -131,6 +176,17 @@ pub struct Rule {
     pub private: bool,
     /// What may be spoken.
     pub protocol: Protocol,
+    /// Which methods, exactly as they are sent; none means every one.
+    pub methods: Option<Arc<[Box<str>]>>,
+    /// Which paths; none means every one.
+    pub paths: Option<Arc<[PathPattern]>>,
+    /// Whether TLS is ended at the gate. Without a word it is where the rule needs it; `false` asks for a tunnel, for
+    /// clients that trust no roots but their own.
+    pub intercept: Option<bool>,
+    /// The credential that the gate adds.
+    pub credential: Option<CredentialName>,
+    /// Whether the credential may be added to a request in clear text.
+    pub dangerous_plaintext: bool,
     /// Where it was written.
     pub source: Source,
 }
@@ -143,7 +199,38 @@ impl Rule {
             ports,
             private: false,
             protocol: Protocol::Web,
+            methods: None,
+            paths: None,
+            intercept: None,
+            credential: None,
+            dangerous_plaintext: false,
             source,
         }
+    }
+
+    /// Whether the gate has to see requests to follow this rule.
+    pub fn looks_inside(&self) -> bool {
+        self.intercept == Some(true)
+            || self.methods.is_some()
+            || self.paths.is_some()
+            || self.credential.is_some()
+            || matches!(self.protocol, Protocol::WebSocket | Protocol::Grpc)
+    }
+
+    /// Whether it covers every request to its hosts and ports, so that no later rule is asked.
+    pub(crate) fn is_unconditional(&self) -> bool {
+        let any = matches!(self.protocol, Protocol::Web | Protocol::Tcp);
+        any && self.methods.is_none() && self.paths.is_none()
+    }
+
+    /// How closely it says what it covers. Of the rules for one host the closest is asked first, and of equals the one
+    /// that was written first.
+    pub(crate) fn closeness(&self) -> impl Ord + use<> {
+        (
+            self.paths.is_some(),
+            self.methods.is_some(),
+            matches!(self.protocol, Protocol::WebSocket | Protocol::Grpc),
+            self.credential.is_some(),
+        )
     }
 }
