@@ -26,6 +26,20 @@ pub enum Entry {
     Dns,
 }
 
+/// What was spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Spoken {
+    /// HTTP/1.0 or HTTP/1.1.
+    H1,
+    /// HTTP/2.
+    H2,
+    /// A WebSocket handshake, and what followed it.
+    WebSocket,
+    /// A gRPC call.
+    Grpc,
+}
+
 /// What became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -78,6 +92,14 @@ pub enum EventKind {
         duration: Duration,
         /// What went wrong after the decision.
         error: Option<String>,
+        /// Whether its TLS was ended at the gate.
+        intercepted: bool,
+        /// What was spoken, where it was seen.
+        protocol: Option<Spoken>,
+        /// The credential whose secret it carried, or whose placeholder it was refused for. Never a value.
+        credential: Option<String>,
+        /// Secrets taken out of the response.
+        redacted: u64,
     },
     /// The session's last line.
     End {

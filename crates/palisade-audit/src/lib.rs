@@ -16,7 +16,7 @@ mod timestamp;
 mod verify;
 
 pub use chain::Digest;
-pub use event::{Entry, Event, EventKind, Outcome, SCHEMA_VERSION};
+pub use event::{Entry, Event, EventKind, Outcome, SCHEMA_VERSION, Spoken};
 pub use line_sink::LineSink;
 pub use timestamp::rfc3339;
 pub use verify::{Broken, Record, Verified, verify};

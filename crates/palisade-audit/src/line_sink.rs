@@ -192,6 +192,18 @@ struct RequestFields<'a> {
     duration_us: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    intercepted: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protocol: Option<crate::Spoken>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credential: Option<&'a str>,
+    #[serde(skip_serializing_if = "is_zero")]
+    redacted: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl<'a> Line<'a> {
@@ -225,6 +237,10 @@ impl<'a> Line<'a> {
                 bytes_down,
                 duration,
                 error,
+                intercepted,
+                protocol,
+                credential,
+                redacted,
             } => (
                 "request",
                 Fields::Request(RequestFields {
@@ -242,6 +258,10 @@ impl<'a> Line<'a> {
                     bytes_down: *bytes_down,
                     duration_us: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
                     error: error.as_deref(),
+                    intercepted: *intercepted,
+                    protocol: *protocol,
+                    credential: credential.as_deref(),
+                    redacted: *redacted,
                 }),
             ),
             EventKind::End {

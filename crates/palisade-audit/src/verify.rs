@@ -139,6 +139,10 @@ mod tests {
             bytes_down: 2,
             duration: Duration::from_micros(3),
             error: None,
+            intercepted: false,
+            protocol: None,
+            credential: None,
+            redacted: 0,
         }
     }
 

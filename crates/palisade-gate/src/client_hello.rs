@@ -6,6 +6,7 @@
 use std::fmt;
 
 use palisade_policy::{DnsName, HostError};
+use palisade_tls::Offer;
 
 /// Type of a record that carries handshake messages.
 pub(crate) const RECORD_HANDSHAKE: u8 = 22;
@@ -16,6 +17,8 @@ const RECORD_MAX: usize = 1 << 14;
 const RECORDS_MAX: usize = 64;
 const HANDSHAKE_CLIENT_HELLO: u8 = 1;
 const EXTENSION_SERVER_NAME: u16 = 0;
+/// RFC 7301.
+const EXTENSION_ALPN: u16 = 16;
 /// Encrypted ClientHello (RFC 9849), and the draft that came before it (encrypted_server_name).
 const EXTENSIONS_ENCRYPTED: [u16; 2] = [0xfe0d, 0xffce];
 const NAME_TYPE_HOST: u8 = 0;
@@ -28,6 +31,8 @@ pub(crate) struct Hello {
     /// There is a second hello inside that only the server can read, whose name may be another. Browsers send a random
     /// one as grease, which cannot be told apart.
     pub(crate) encrypted: bool,
+    /// What it offers to speak, if it says so.
+    pub(crate) alpn: Option<Offer>,
 }
 
 /// Why bytes are not a ClientHello.
@@ -182,6 +187,7 @@ fn parse(body: &[u8]) -> Result<Hello, HelloError> {
     let mut hello = Hello {
         name: None,
         encrypted: false,
+        alpn: None,
     };
     if reader.0.is_empty() {
         return Ok(hello);
@@ -196,6 +202,9 @@ fn parse(body: &[u8]) -> Result<Hello, HelloError> {
         if kind == EXTENSION_SERVER_NAME && hello.name.is_none() {
             hello.name = Some(server_name(data)?);
         }
+        if kind == EXTENSION_ALPN {
+            hello.alpn = Some(offer(data)?);
+        }
         hello.encrypted |= EXTENSIONS_ENCRYPTED.contains(&kind);
     }
     let count = seen.len();
@@ -206,6 +215,22 @@ fn parse(body: &[u8]) -> Result<Hello, HelloError> {
     } else {
         Err(HelloError::DuplicateExtension)
     }
+}
+
+fn offer(data: &[u8]) -> Result<Offer, HelloError> {
+    let mut outer = Reader(data);
+    let mut list = Reader(outer.vec16()?);
+    outer.end()?;
+    let mut offer = Offer::NONE;
+    while !list.0.is_empty() {
+        match list.vec8()? {
+            b"h2" => offer.http2 = true,
+            b"http/1.1" => offer.http1 = true,
+            b"" => return Err(HelloError::Structure),
+            _ => {}
+        }
+    }
+    Ok(offer)
 }
 
 fn server_name(data: &[u8]) -> Result<DnsName, HelloError> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use palisade_audit::Sink;
 use palisade_policy::NetworkPolicy;
+use palisade_tls::SessionAuthority;
 use tokio::net::TcpStream;
 
 use crate::limits::GateLimits;
@@ -18,6 +19,8 @@ pub struct GateConfig {
     pub policy: Arc<NetworkPolicy>,
     /// Where each request is recorded.
     pub audit: Arc<dyn Sink>,
+    /// What TLS is ended and verified with.
+    pub tls: TlsConfig,
     /// The bounds.
     pub limits: GateLimits,
     /// A proxy of the operator's that everything has to go through.
@@ -35,12 +38,22 @@ impl GateConfig {
         Self {
             policy,
             audit,
+            tls: TlsConfig::default(),
             upstream_proxy: None,
             resolver: Arc::new(SystemResolver::new(&limits)),
             limits,
             original_destination: Arc::new(LocalAddress),
         }
     }
+}
+
+/// What the gate ends and verifies TLS with.
+#[derive(Default)]
+pub struct TlsConfig {
+    /// The session's own authority. Without it no TLS can be ended: what a rule would look into is refused.
+    pub authority: Option<SessionAuthority>,
+    /// The certificates, PEM, that servers are verified with.
+    pub roots: Vec<u8>,
 }
 
 /// Where a connection caught by the transparent listener was going.

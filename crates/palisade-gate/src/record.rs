@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use palisade_audit::{Entry, Event, EventKind, Outcome};
-use palisade_policy::{Authority, DenialReason, Permit, RuleId};
+use palisade_audit::{Entry, Event, EventKind, Outcome, Spoken};
+use palisade_policy::{Authority, CredentialName, DenialReason, Permit, RuleId};
 
 use crate::refusal::Refusal;
 use crate::shared::Shared;
@@ -30,6 +30,13 @@ pub(crate) struct Ticket {
     pub(crate) address: Option<IpAddr>,
     pub(crate) status: Option<u16>,
     pub(crate) tally: Tally,
+    /// It came within TLS that ends here.
+    pub(crate) intercepted: bool,
+    pub(crate) spoken: Option<Spoken>,
+    /// The credential it carries, or whose placeholder it was refused for.
+    pub(crate) credential: Option<CredentialName>,
+    /// Secrets taken out of the response.
+    pub(crate) redacted: u64,
     error: Option<String>,
     stage: Stage,
 }
@@ -74,16 +81,17 @@ impl Ticket {
             address: None,
             status: None,
             tally: Tally::default(),
+            intercepted: false,
+            spoken: None,
+            credential: None,
+            redacted: 0,
             error: None,
             stage: Stage::Open,
         }
     }
 
     pub(crate) fn destination(&mut self, authority: &Authority) {
-        self.host = match &authority.host {
-            palisade_policy::Host::Name(name) => name.as_str().to_owned(),
-            palisade_policy::Host::Ip(ip) => ip.to_string(),
-        };
+        self.host = authority.host.to_plain_string();
         self.port = authority.port;
     }
 
@@ -106,6 +114,7 @@ impl Ticket {
 
     pub(crate) fn permitted(&mut self, permit: &Permit) {
         self.rule = Some(permit.rule().clone());
+        self.credential = permit.credential().cloned();
     }
 
     pub(crate) fn refused(&mut self, refusal: &Refusal) {
@@ -169,6 +178,10 @@ impl Ticket {
             bytes_down: self.tally.down,
             duration: self.started.elapsed(),
             error: self.error.take(),
+            intercepted: self.intercepted,
+            protocol: self.spoken,
+            credential: self.credential.take().map(|name| name.as_str().to_owned()),
+            redacted: self.redacted,
         };
         self.shared.record(&Event::at(SystemTime::now(), event));
     }
@@ -209,6 +222,10 @@ pub(crate) fn note(
         bytes_down: 0,
         duration: std::time::Duration::ZERO,
         error: error.map(str::to_owned),
+        intercepted: false,
+        protocol: None,
+        credential: None,
+        redacted: 0,
     };
     shared.record(&Event::at(SystemTime::now(), event));
 }

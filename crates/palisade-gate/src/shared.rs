@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use palisade_audit::{Event, Sink};
 use palisade_policy::NetworkPolicy;
+use palisade_tls::{Connector, Interceptor};
 use tokio::sync::{Notify, watch};
 
 use crate::config::{GateConfig, OriginalDestination};
 use crate::dns::names::SyntheticNames;
 use crate::limits::GateLimits;
 use crate::pool::Pool;
+use crate::protocols::Protocols;
 use crate::resolve::Resolve;
 use crate::summary::SummaryHandle;
 use crate::upstream_proxy::UpstreamProxy;
@@ -23,6 +25,10 @@ pub(crate) struct Shared {
     pub(crate) original: Arc<dyn OriginalDestination>,
     pub(crate) names: SyntheticNames,
     pub(crate) pool: Pool,
+    pub(crate) protocols: Protocols,
+    /// Ends the agent's TLS; none where the session has no authority.
+    pub(crate) interceptor: Option<Arc<Interceptor>>,
+    pub(crate) connector: Connector,
     pub(crate) summary: SummaryHandle,
     audit: Arc<dyn Sink>,
     /// Events were recorded since the last flush.
@@ -43,6 +49,14 @@ impl Shared {
             original: config.original_destination,
             names: SyntheticNames::new(limits.names),
             pool: Pool::new(&limits),
+            protocols: Protocols::default(),
+            interceptor: config.tls.authority.and_then(|authority| {
+                // It fails without randomness alone; then interception is refused, as without an authority.
+                Interceptor::new(authority, limits.leaves)
+                    .ok()
+                    .map(Arc::new)
+            }),
+            connector: Connector::new(config.tls.roots),
             limits,
             summary,
             audit: config.audit,

@@ -7,14 +7,12 @@ use std::time::Instant;
 use palisade_audit::Entry;
 use palisade_policy::DenialReason;
 
-use crate::authorize::{authorize, meant};
 use crate::conn::{Conn, Stream};
-use crate::dial::{DialError, dial};
 use crate::http::serve::linger;
 use crate::record::Ticket;
 use crate::refusal::Refusal;
 use crate::shared::Shared;
-use crate::tunnel;
+use crate::tunnel::{self, NotOpened};
 use crate::watch::Watch;
 
 pub(crate) mod message;
@@ -96,43 +94,21 @@ pub(crate) async fn serve<S: Stream>(
             return ticket.end();
         }
     };
-    // Clients of version 4, and of version 5 without its `h`, look names up themselves.
-    let authority = meant(shared, asked.authority);
-    ticket.destination(&authority);
-    let permit = match authorize(shared, &authority) {
-        Ok(permit) => permit,
-        Err(refusal) => {
+    let opened = match tunnel::open(shared, asked.authority, &mut ticket).await {
+        Ok(opened) => opened,
+        Err(NotOpened::Refused(refusal)) => {
             ticket.refused(&refusal);
             return answer(conn, watch, version, Reply::Denied, ticket).await;
         }
-    };
-    ticket.permitted(&permit);
-    let protocol = permit.protocol();
-    let upstream = match dial(shared, permit).await {
-        Ok(upstream) => upstream,
-        Err(DialError::Denied(denial)) => {
-            ticket.refused(&Refusal::new(&authority, denial));
-            return answer(conn, watch, version, Reply::Denied, ticket).await;
-        }
-        Err(DialError::Failed(failure)) => {
-            ticket.failed(failure.text.as_str());
+        Err(NotOpened::Failed(_)) => {
             return answer(conn, watch, version, Reply::Unreachable, ticket).await;
         }
     };
-    ticket.address = upstream.address;
     if conn.send(&version.reply(Reply::Granted)).await.is_err() {
         ticket.failed("downstream: ended before the tunnel stood");
         return ticket.end();
     }
-    tunnel::run(
-        shared,
-        conn,
-        upstream,
-        (authority, protocol),
-        version.entry(),
-        ticket,
-    )
-    .await;
+    tunnel::run(shared, conn, opened, version.entry(), ticket).await;
 }
 
 /// Reads the request; none if the agent went away.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use palisade_audit::Entry;
-use palisade_policy::{Authority, Host, Permit, Protocol};
+use palisade_policy::{Authority, Host, Inspection, Permit};
 
 use crate::authorize::{authorize, meant};
 use crate::client_hello::{Hello, RECORD_HANDSHAKE};
@@ -13,6 +13,7 @@ use crate::conn::{Conn, Stream};
 use crate::dial::{DialError, dial};
 use crate::dns;
 use crate::http::serve::{Requests, Way};
+use crate::intercept::{Intercepted, Reach, intercept};
 use crate::opening::{Opening, check_name, opening};
 use crate::record::Ticket;
 use crate::refusal::Refusal;
@@ -58,7 +59,8 @@ async fn permitted<S: Stream>(
     mut ticket: Ticket,
 ) {
     let mut watch = Watch::default();
-    if permit.protocol() == Protocol::Tcp {
+    let inspection = permit.inspection();
+    if inspection == Inspection::Raw {
         return dial_and_pass(shared, conn, &authority, permit, ticket).await;
     }
     let limits = &shared.limits;
@@ -66,10 +68,21 @@ async fn permitted<S: Stream>(
         Opening::Http => {
             // Its requests have events of their own.
             ticket.dismiss();
-            let way = Way::Fixed(authority, Entry::Transparent);
-            Requests::new(shared, conn, way).serve().await;
+            requests(shared, conn, authority).await;
         }
-        Opening::Tls(hello) => match check_name(&hello, &authority) {
+        Opening::Tls(hello) => match check_name(&hello, &authority, inspection) {
+            Ok(()) if inspection == Inspection::Intercept => {
+                let at = Intercepted {
+                    conn,
+                    watch,
+                    hello,
+                    authority,
+                    entry: Entry::Transparent,
+                    reach: Reach::Permitted(permit),
+                    ticket,
+                };
+                intercept(shared, at).await;
+            }
             Ok(()) => dial_and_pass(shared, conn, &authority, permit, ticket).await,
             Err(refusal) => {
                 refuse_tls(conn, watch, shared, ticket, &refusal).await;
@@ -84,6 +97,15 @@ async fn permitted<S: Stream>(
             refuse_opening(conn, watch, shared, ticket, (&other, &refusal)).await;
         }
     }
+}
+
+async fn requests<S: Stream>(shared: &Arc<Shared>, conn: Conn<S>, authority: Authority) {
+    let way = Way::Fixed {
+        authority,
+        entry: Entry::Transparent,
+        secure: false,
+    };
+    Requests::new(shared, conn, way).serve().await;
 }
 
 async fn dial_and_pass<S: Stream>(
@@ -126,8 +148,7 @@ async fn denied<S: Stream>(
         // Each request is decided again, refused for the same reason, and recorded with its method and path.
         Opening::Http => {
             ticket.dismiss();
-            let way = Way::Fixed(authority, Entry::Transparent);
-            Requests::new(shared, conn, way).serve().await;
+            requests(shared, conn, authority).await;
         }
         other => {
             if let Opening::Tls(Hello {

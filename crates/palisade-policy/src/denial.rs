@@ -62,6 +62,8 @@ pub enum DenialReason {
     HostMismatch,
     /// TLS without a server name, or with an encrypted one.
     NoServerName,
+    /// The client does not trust the session's certificate authority.
+    Distrusted,
     /// Not TLS on a tunnel that may carry only TLS, and not HTTP.
     NotTls,
     /// A scheme or protocol the gate does not carry.
@@ -92,6 +94,7 @@ impl DenialReason {
             Self::BadRequest => "bad-request",
             Self::HostMismatch => "host-mismatch",
             Self::NoServerName => "no-server-name",
+            Self::Distrusted => "client-distrusts-gate",
             Self::NotTls => "not-tls",
             Self::Protocol => "protocol",
             Self::Limit => "limit",
@@ -124,6 +127,9 @@ impl fmt::Display for DenialReason {
             Self::BadRequest => f.write_str("the request is malformed"),
             Self::HostMismatch => f.write_str("the request names two different hosts"),
             Self::NoServerName => f.write_str("the TLS handshake names no server"),
+            Self::Distrusted => {
+                f.write_str("the client does not trust the session's certificate authority")
+            }
             Self::NotTls => f.write_str(
                 "the connection is neither TLS nor HTTP, and the rule permits no other protocol",
             ),

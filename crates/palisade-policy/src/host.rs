@@ -134,6 +134,16 @@ impl From<IpAddr> for Host {
     }
 }
 
+impl Host {
+    /// The name, or the address without brackets: as TLS and people's lists have it.
+    pub fn to_plain_string(&self) -> String {
+        match self {
+            Self::Name(name) => name.as_str().to_owned(),
+            Self::Ip(ip) => ip.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -26,7 +26,7 @@ impl RuleIndex {
             HostPattern::Below(name) => self.below.entry(name.as_str().into()).or_default(),
         };
         let closer = |other: &usize| self.rules[*other].closeness() >= rule.closeness();
-        let place = siblings.iter().take_while(|other| closer(other)).count();
+        let place = siblings.partition_point(closer);
         siblings.insert(place, at);
         let id = |verb| RuleId::new(verb, &rule.pattern, &rule.source);
         self.ids.push((id("allow"), id("deny")));

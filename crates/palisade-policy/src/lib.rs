@@ -30,6 +30,7 @@ mod denial;
 mod file;
 mod host;
 mod index;
+mod method;
 mod path;
 mod pattern;
 mod rule;
@@ -42,6 +43,7 @@ pub use decision::{
 pub use denial::{Denial, DenialReason, NearMiss};
 pub use file::{FileAccess, FileDecision, FileGrant, FilePolicy};
 pub use host::{Authority, DnsName, Host, HostError};
+pub use method::METHODS;
 pub use path::{PathError, PathPattern, PathPatternError, RequestPath};
 pub use pattern::{HostPattern, PatternError};
 pub use rule::{CredentialName, Layer, Ports, Protocol, Rule, RuleId, Source};

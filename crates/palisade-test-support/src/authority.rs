@@ -70,6 +70,14 @@ impl Authority {
 
     /// TLS for a server of these names (host names or addresses), HTTP/1.1 only.
     pub(crate) fn server_config(&self, names: &[&str]) -> Arc<ServerConfig> {
+        self.server_config_for(names, &["http/1.1"])
+    }
+
+    /// TLS for a server of these names (host names or addresses) that speaks these protocols.
+    ///
+    /// # Panics
+    /// If a name is no name.
+    pub fn server_config_for(&self, names: &[&str], protocols: &[&str]) -> Arc<ServerConfig> {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let params = CertificateParams::new(names).expect("the test's names are valid");
         let key = KeyPair::generate().expect("make a key");
@@ -84,7 +92,10 @@ impl Authority {
             .with_no_client_auth()
             .with_single_cert(vec![certificate.der().clone()], key)
             .expect("the certificate fits its key");
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = protocols
+            .iter()
+            .map(|name| name.as_bytes().to_vec())
+            .collect();
         Arc::new(config)
     }
 }

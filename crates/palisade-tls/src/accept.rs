@@ -112,7 +112,13 @@ impl Interceptor {
         config.max_early_data_size = 0;
         let config = Arc::new(config);
         let minted = Instant::now();
-        self.leaves.insert(key, Leaf { config: Arc::clone(&config), minted });
+        self.leaves.insert(
+            key,
+            Leaf {
+                config: Arc::clone(&config),
+                minted,
+            },
+        );
         Ok(config)
     }
 }
@@ -128,7 +134,9 @@ fn refused(error: io::Error) -> AcceptError {
     match alert {
         Some(AlertDescription::UnknownCA) => AcceptError::Distrusted("unknown_ca"),
         Some(AlertDescription::BadCertificate) => AcceptError::Distrusted("bad_certificate"),
-        Some(AlertDescription::CertificateUnknown) => AcceptError::Distrusted("certificate_unknown"),
+        Some(AlertDescription::CertificateUnknown) => {
+            AcceptError::Distrusted("certificate_unknown")
+        }
         _ => AcceptError::Handshake(error),
     }
 }

@@ -4,8 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    NameConstraints, SanType, SerialNumber,
 };
 use rustls::crypto::aws_lc_rs::sign::any_ecdsa_type;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -64,7 +65,8 @@ impl SessionAuthority {
         let certificate = params.self_signed(&key)?;
         let leaf_key = KeyPair::generate()?;
         let secret = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf_key.serialize_der()));
-        let leaf_signer = any_ecdsa_type(&secret).map_err(|_| rcgen::Error::CouldNotParseKeyPair)?;
+        let leaf_signer =
+            any_ecdsa_type(&secret).map_err(|_| rcgen::Error::CouldNotParseKeyPair)?;
         Ok(Self {
             certificate: certificate.der().clone(),
             pem: certificate.pem(),

@@ -136,9 +136,7 @@ impl Configs {
 fn refused(error: io::Error) -> ConnectError {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     match inner {
-        Some(rustls::Error::InvalidCertificate(why)) => {
-            ConnectError::Certificate(format!("{why}"))
-        }
+        Some(rustls::Error::InvalidCertificate(why)) => ConnectError::Certificate(format!("{why}")),
         _ => ConnectError::Handshake(error),
     }
 }

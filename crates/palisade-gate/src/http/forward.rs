@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use palisade_audit::Entry;
-use palisade_policy::{Authority, DenialReason, Permit};
+use palisade_policy::{Authority, DenialReason, HttpKind, HttpRequest, Permit, RequestPath};
 
-use crate::authorize::authorize;
+use crate::authorize::authorize_http;
 use crate::conn::Stream;
 use crate::copy::copy;
 use crate::dial::{self, DialError, Upstream};
@@ -53,7 +53,7 @@ impl<S: Stream> Requests<S> {
         if let Target::Tunnel(authority) = intent.target {
             return Next::Tunnel(Box::new(Connecting { authority, ticket }));
         }
-        let permit = match authorize(&self.shared, &authority) {
+        let permit = match self.authorize(&intent, &authority) {
             Ok(permit) => permit,
             Err(refusal) => return self.refuse(ticket, base, Some(&intent), &refusal).await,
         };
@@ -89,7 +89,7 @@ impl<S: Stream> Requests<S> {
         };
         ticket.request(self.head.method(), path);
         match &self.way {
-            Way::Fixed(authority, _) => ticket.destination(authority),
+            Way::Fixed { authority, .. } => ticket.destination(authority),
             Way::Forward => ticket.bad_destination(self.head.named()),
         }
         ticket
@@ -119,7 +119,7 @@ impl<S: Stream> Requests<S> {
     fn agreed(&self, intent: &Intent) -> Result<Authority, Refusal> {
         let refuse = |reason, detail: &str| {
             Err(match &self.way {
-                Way::Fixed(authority, _) => Refusal::of(authority, reason).with_detail(detail),
+                Way::Fixed { authority, .. } => Refusal::of(authority, reason).with_detail(detail),
                 Way::Forward => Refusal::malformed(self.head.named(), reason, detail),
             })
         };
@@ -130,15 +130,19 @@ impl<S: Stream> Requests<S> {
                 let detail = "a request to a proxy names its host in the target";
                 return refuse(DenialReason::BadRequest, detail);
             }
-            (Way::Fixed(own, _), Target::Origin(_) | Target::Asterisk) => (own, own.port),
-            (Way::Fixed(own, _), Target::Absolute(authority, _)) if own == authority => {
+            (Way::Fixed { authority: own, .. }, Target::Origin(_) | Target::Asterisk) => {
                 (own, own.port)
             }
-            (Way::Fixed(..), Target::Absolute(..)) => {
+            (Way::Fixed { authority: own, .. }, Target::Absolute(authority, _))
+                if own == authority =>
+            {
+                (own, own.port)
+            }
+            (Way::Fixed { .. }, Target::Absolute(..)) => {
                 let detail = "the target names another host than the connection";
                 return refuse(DenialReason::HostMismatch, detail);
             }
-            (Way::Fixed(..), Target::Tunnel(_)) => {
+            (Way::Fixed { .. }, Target::Tunnel(_)) => {
                 return refuse(
                     DenialReason::Protocol,
                     "CONNECT within a connection to a host",
@@ -170,7 +174,7 @@ impl<S: Stream> Requests<S> {
 
     fn bad_request(&self, bad: BadRequest) -> Refusal {
         let refusal = |reason, detail: String| match &self.way {
-            Way::Fixed(authority, _) => Refusal::of(authority, reason).with_detail(detail),
+            Way::Fixed { authority, .. } => Refusal::of(authority, reason).with_detail(detail),
             Way::Forward => Refusal::malformed(self.head.named(), reason, detail),
         };
         match bad {
@@ -192,10 +196,40 @@ impl<S: Stream> Requests<S> {
         }
     }
 
+    /// Asks the policy about this very request.
+    #[allow(
+        clippy::result_large_err,
+        reason = "a refusal is built once and sent at once"
+    )]
+    fn authorize(&self, intent: &Intent, authority: &Authority) -> Result<Permit, Refusal> {
+        let path = match &intent.target {
+            Target::Absolute(_, path) | Target::Origin(path) => &self.head.bytes[path.clone()],
+            Target::Asterisk | Target::OtherScheme { .. } | Target::Tunnel(_) => b"*",
+        };
+        // `http://host` and `http://host?query` ask for the root.
+        let path = match path.first() {
+            None | Some(b'?') => RequestPath::parse(b"/"),
+            Some(_) => RequestPath::parse(path),
+        };
+        let http = HttpRequest {
+            // Methods that got here are among those of a list.
+            method: std::str::from_utf8(self.head.method()).unwrap_or_default(),
+            path: &path,
+            kind: if intent.websocket {
+                HttpKind::WebSocket
+            } else {
+                HttpKind::Plain
+            },
+            secure: self.is_secure(),
+        };
+        authorize_http(&self.shared, authority, http)
+    }
+
     async fn upstream(&self, permit: Permit, intent: &Intent) -> Result<Upstream, DialError> {
-        match self.shared.pool.take(permit.authority(), intent.repeatable) {
+        let secure = self.is_secure();
+        match self.shared.pool.take(&permit, secure, intent.repeatable) {
             Some(upstream) => Ok(upstream),
-            None => dial::dial(&self.shared, permit).await,
+            None => dial::dial_http1(&self.shared, permit, secure).await,
         }
     }
 
@@ -209,7 +243,13 @@ impl<S: Stream> Requests<S> {
         base: Tally,
     ) -> Result<Exchanged, ExchangeError> {
         loop {
-            rewrite::request(&mut upstream.conn.output, &self.head, intent, authority);
+            let default_port = if self.is_secure() { 443 } else { 80 };
+            rewrite::request(
+                &mut upstream.conn.output,
+                &self.head,
+                intent,
+                (authority, default_port),
+            );
             let exchange = Exchange {
                 down: &mut self.conn,
                 up: &mut upstream.conn,
@@ -225,10 +265,10 @@ impl<S: Stream> Requests<S> {
                 Err(ExchangeError::Closed(text)) if upstream.reused && intent.repeatable => text,
                 other => return other,
             };
-            let Ok(permit) = authorize(&self.shared, authority) else {
+            let Ok(permit) = self.authorize(intent, authority) else {
                 return Err(ExchangeError::Closed(error));
             };
-            *upstream = match dial::dial(&self.shared, permit).await {
+            *upstream = match dial::dial_http1(&self.shared, permit, self.is_secure()).await {
                 Ok(fresh) => fresh,
                 Err(DialError::Failed(failure)) => {
                     return Err(ExchangeError::Upstream(failure.text));
@@ -271,7 +311,7 @@ impl<S: Stream> Requests<S> {
         }
         ticket.end();
         if done.up_reusable {
-            self.shared.pool.put(authority, upstream);
+            self.shared.pool.put(authority, self.is_secure(), upstream);
         }
         if done.down_reusable {
             Next::Again

@@ -13,16 +13,17 @@ pub(crate) fn request(
     out: &mut Vec<u8>,
     head: &RequestHead,
     intent: &Intent,
-    authority: &Authority,
+    (authority, default_port): (&Authority, u16),
 ) {
     out.extend_from_slice(head.method());
     out.push(b' ');
     path(out, head, intent);
     out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
     // Writing to a vector cannot fail.
-    let _ = match authority.port {
-        80 => write!(out, "{}", authority.host),
-        _ => write!(out, "{authority}"),
+    let _ = if authority.port == default_port {
+        write!(out, "{}", authority.host)
+    } else {
+        write!(out, "{authority}")
     };
     out.extend_from_slice(b"\r\n");
     end_to_end(out, &head.bytes, &head.fields, false);
@@ -139,7 +140,7 @@ mod tests {
             port: 8080,
         };
         let mut out = Vec::new();
-        request(&mut out, &head, &intent, &authority);
+        request(&mut out, &head, &intent, (&authority, 80));
         String::from_utf8(out).unwrap()
     }
 

@@ -28,7 +28,12 @@ pub(crate) enum Way {
     /// Each request names it in its target.
     Forward,
     /// The connection goes to this place, and requests may name no other.
-    Fixed(Authority, Entry),
+    Fixed {
+        authority: Authority,
+        entry: Entry,
+        /// Within TLS that ends here.
+        secure: bool,
+    },
 }
 
 /// The requests of one connection.
@@ -86,7 +91,12 @@ impl<S: Stream> Requests<S> {
                     Next::Close => break,
                     Next::Tunnel(connecting) => return End::Connect(self.conn, connecting),
                 },
-                Arrival::Closed => return End::Closed,
+                Arrival::Closed => {
+                    if self.is_secure() {
+                        self.close().await;
+                    }
+                    return End::Closed;
+                }
                 Arrival::Idle => break,
                 Arrival::Bad(started, error) => {
                     self.refuse_bytes(
@@ -177,7 +187,7 @@ impl<S: Stream> Requests<S> {
     ) {
         let mut ticket = Ticket::new(&self.shared, self.entry(), started);
         let refusal = match &self.way {
-            Way::Fixed(authority, _) => {
+            Way::Fixed { authority, .. } => {
                 ticket.destination(authority);
                 Refusal::of(authority, reason).with_detail(detail)
             }
@@ -198,15 +208,29 @@ impl<S: Stream> Requests<S> {
     fn bad_reason(&self, error: HeadError) -> DenialReason {
         match (error, &self.way) {
             (HeadError::TooLong | HeadError::TooManyFields, _) => DenialReason::Limit,
-            (HeadError::StartLine, Way::Fixed(..)) => DenialReason::NotTls,
+            (HeadError::StartLine, Way::Fixed { .. }) => DenialReason::NotTls,
             _ => DenialReason::BadRequest,
         }
+    }
+
+    /// Whether the requests come within TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        matches!(self.way, Way::Fixed { secure: true, .. })
+    }
+
+    /// Says that nothing more comes. Without it a client cannot tell the end from a connection that was cut (RFC 8446
+    /// section 6.1).
+    async fn close(&mut self) {
+        let conn = &mut self.conn;
+        let closing = std::future::poll_fn(|cx| conn.poll_shutdown(cx));
+        // The client may be gone already: then there is nobody to tell.
+        let _ = self.watch.within(LINGER, closing).await;
     }
 
     pub(crate) fn entry(&self) -> Entry {
         match self.way {
             Way::Forward => Entry::Forward,
-            Way::Fixed(_, entry) => entry,
+            Way::Fixed { entry, .. } => entry,
         }
     }
 

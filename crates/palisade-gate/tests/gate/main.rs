@@ -10,6 +10,7 @@ mod bodies;
 mod destination;
 mod dns;
 mod framing;
+mod intercept;
 mod limits;
 mod load;
 mod namespace;

@@ -4,6 +4,7 @@ mod client;
 mod hello;
 mod server;
 mod sink;
+mod tls;
 
 use std::collections::HashMap;
 use std::io;
@@ -14,7 +15,7 @@ use std::thread::JoinHandle;
 
 use palisade_gate::{
     Gate, GateConfig, GateLimits, LocalAddress, OriginalDestination, Resolve, ResolveFuture,
-    Summary, SummaryHandle, UpstreamProxy,
+    Summary, SummaryHandle, TlsConfig, UpstreamProxy,
 };
 use palisade_policy::{
     Authority, DnsName, HostPattern, NetworkPolicyBuilder, Ports, Protocol, Rule, Source,
@@ -35,6 +36,7 @@ pub(crate) struct Setup {
     limits: GateLimits,
     addresses: HashMap<String, Vec<std::net::IpAddr>>,
     proxy: Option<UpstreamProxy>,
+    roots: Option<String>,
 }
 
 pub(crate) fn rule(pattern: &str) -> Rule {
@@ -94,6 +96,15 @@ impl Setup {
         self
     }
 
+    /// Ends TLS where a rule needs it, and trusts upstream what this authority signed.
+    pub(crate) fn intercept(
+        mut self,
+        upstreams: &palisade_test_support::authority::Authority,
+    ) -> Self {
+        self.roots = Some(upstreams.pem().to_owned());
+        self
+    }
+
     /// A gate on listeners of its own, on loopback.
     pub(crate) fn start(self) -> TestGate {
         let listener = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -142,10 +153,16 @@ impl Setup {
             names: self.addresses,
             asked: Mutex::default(),
         });
+        let policy = Arc::new(self.policy.build());
+        let (tls, trust) = match self.roots {
+            Some(roots) => tls::config(&policy, roots),
+            None => (TlsConfig::default(), String::new()),
+        };
         let gate = Gate::new(GateConfig {
-            policy: Arc::new(self.policy.build()),
+            policy,
             audit: Arc::clone(&sink) as Arc<dyn palisade_audit::Sink>,
             limits: self.limits,
+            tls,
             upstream_proxy: self.proxy,
             resolver: Arc::clone(&resolver) as Arc<dyn Resolve>,
             original_destination,
@@ -167,6 +184,7 @@ impl Setup {
             summary,
             destinations,
             resolver,
+            trust,
             running: Some((stop, thread)),
         }
     }
@@ -193,6 +211,8 @@ pub(crate) struct TestGate {
     pub(crate) summary: SummaryHandle,
     destinations: Arc<Destinations>,
     pub(crate) resolver: Arc<FixedNames>,
+    /// The session's authority, PEM.
+    pub(crate) trust: String,
     running: Option<(oneshot::Sender<()>, JoinHandle<Summary>)>,
 }
 

@@ -5,6 +5,10 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use palisade_test_support::authority::Authority;
+
+use super::tls;
+
 /// Bytes that each accepted connection received.
 pub(crate) type Seen = Arc<Mutex<Vec<Vec<u8>>>>;
 
@@ -15,6 +19,20 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// The same server behind TLS for these names, speaking these protocols.
+    pub(crate) fn within_tls(
+        self,
+        authority: &Authority,
+        names: &[&str],
+        protocols: &[&str],
+    ) -> Self {
+        let config = authority.server_config_for(names, protocols);
+        Self {
+            address: tls::front(config, self.address),
+            seen: self.seen,
+        }
+    }
+
     /// Handles each connection with `script`, in a thread of its own.
     pub(crate) fn new(script: impl Fn(Session) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
