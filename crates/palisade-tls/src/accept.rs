@@ -90,6 +90,11 @@ impl Interceptor {
         Ok((stream, alpn))
     }
 
+    /// Certificates kept at this moment.
+    pub fn leaves(&self) -> usize {
+        self.leaves.len()
+    }
+
     fn config(&self, host: &str, offer: Offer) -> Result<Arc<ServerConfig>, AcceptError> {
         let key = (Box::from(host), offer);
         if let Some(leaf) = self.leaves.get(&key)
