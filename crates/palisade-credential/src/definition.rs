@@ -1,13 +1,16 @@
 //! What a policy says about a credential, as data: where its parts come from, how it is put into a request,
 //! what the agent sees in its place. No secret value is in here, so all of it may be printed.
 
+mod header_format;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use palisade_policy::{Authority, CredentialName};
-use zeroize::Zeroizing;
+
+pub use header_format::{HeaderFormat, HeaderFormatError};
 
 /// One value out of those that make up a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -98,6 +101,20 @@ impl Source {
             Self::Keyring { .. } => "keyring",
             Self::Vault(_) => "vault",
             Self::OAuth2(_) => "oauth2",
+        }
+    }
+
+    /// The sources that this one draws on itself: a vault's login, an OAuth2 client's name and password.
+    pub fn inner(&self) -> Vec<&Self> {
+        match self {
+            Self::Vault(vault) => match &vault.login {
+                VaultLogin::Token(token) => vec![token],
+                VaultLogin::AppRole {
+                    role_id, secret_id, ..
+                } => vec![role_id, secret_id],
+            },
+            Self::OAuth2(oauth2) => vec![&oauth2.client_id, &oauth2.client_secret],
+            _ => Vec::new(),
         }
     }
 }
@@ -206,93 +223,6 @@ pub enum Injection {
     },
     /// By signing the request anew (AWS Signature Version 4).
     AwsSigV4,
-}
-
-/// The text of a header field around the secret: `Bearer {secret}`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeaderFormat {
-    before: String,
-    after: String,
-}
-
-impl HeaderFormat {
-    /// Where the secret stands.
-    pub const MARK: &'static str = "{secret}";
-
-    /// Parses a format.
-    ///
-    /// # Errors
-    /// It has to hold [`HeaderFormat::MARK`] exactly once, be visible ASCII and spaces, and neither begin
-    /// nor end with a space (a server strips it, so what arrives would not be what was written).
-    pub fn parse(text: &str) -> Result<Self, HeaderFormatError> {
-        if !text.bytes().all(|b| (b' '..=b'~').contains(&b)) {
-            return Err(HeaderFormatError::Byte);
-        }
-        if text.starts_with(' ') || text.ends_with(' ') {
-            return Err(HeaderFormatError::Space);
-        }
-        let (before, after) = text
-            .split_once(Self::MARK)
-            .ok_or(HeaderFormatError::NoSecret)?;
-        if after.contains(Self::MARK) {
-            return Err(HeaderFormatError::TwoSecrets);
-        }
-        Ok(Self {
-            before: before.to_owned(),
-            after: after.to_owned(),
-        })
-    }
-
-    /// The secret alone.
-    pub const fn bare() -> Self {
-        Self {
-            before: String::new(),
-            after: String::new(),
-        }
-    }
-
-    /// The text before the secret.
-    pub fn before(&self) -> &str {
-        &self.before
-    }
-
-    /// The text after it.
-    pub fn after(&self) -> &str {
-        &self.after
-    }
-
-    /// The field's value with this secret. Allocated once, at its final size.
-    pub fn render(&self, secret: &[u8]) -> Zeroizing<Vec<u8>> {
-        let length = self.before.len() + secret.len() + self.after.len();
-        let mut value = Zeroizing::new(Vec::with_capacity(length));
-        value.extend_from_slice(self.before.as_bytes());
-        value.extend_from_slice(secret);
-        value.extend_from_slice(self.after.as_bytes());
-        value
-    }
-}
-
-impl fmt::Display for HeaderFormat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}{}", self.before, Self::MARK, self.after)
-    }
-}
-
-/// Why a text is no [`HeaderFormat`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum HeaderFormatError {
-    /// The mark is missing.
-    #[error("there is no {} in it", HeaderFormat::MARK)]
-    NoSecret,
-    /// The mark stands there more than once.
-    #[error("there is more than one {} in it", HeaderFormat::MARK)]
-    TwoSecrets,
-    /// A byte that is neither visible ASCII nor a space.
-    #[error("it may hold visible ASCII and spaces only")]
-    Byte,
-    /// A space at an end.
-    #[error("it begins or ends with a space")]
-    Space,
 }
 
 /// One credential, as a policy defines it.

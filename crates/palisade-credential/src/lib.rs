@@ -71,9 +71,12 @@ pub use source::{
 mod decode;
 mod head;
 mod inject;
+mod percent;
 mod redact;
+mod sigv4;
 
 pub use decode::{Coding, ContentDecoder, DecodeError, Progress};
 pub use head::OutgoingHead;
 pub use inject::{InjectError, Payload, Prepared};
 pub use redact::{RedactStream, Redactor};
+pub use sigv4::SignError;

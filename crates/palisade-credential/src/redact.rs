@@ -27,8 +27,6 @@ use start::Starts;
 pub struct Redactor {
     forms: Vec<Form>,
     starts: Starts,
-    /// The longest spelling of the longest secret.
-    longest: usize,
 }
 
 impl Redactor {
@@ -45,18 +43,21 @@ impl Redactor {
         }
         Self {
             starts: Starts::new(&forms),
-            longest: forms.iter().map(Form::longest).max().unwrap_or(0),
             forms,
         }
     }
 
-    /// Redacts bytes that are complete (the value of a header field). Returns how many times a secret was found.
+    /// Redacts bytes that are complete (the value of a header field). Returns how many times a secret was found;
+    /// what overlaps (a secret that is part of another) counts as one.
     pub fn redact(&self, bytes: &mut [u8]) -> usize {
-        let found = self.find(bytes);
-        for range in &found {
-            bytes[range.clone()].fill(STAR);
+        let found = self.find(bytes).secrets;
+        let (mut count, mut covered) = (0, 0);
+        for range in found {
+            count += usize::from(range.start >= covered);
+            covered = covered.max(range.end);
+            bytes[range].fill(STAR);
         }
-        found.len()
+        count
     }
 
     /// A redaction of a body that comes in pieces.
@@ -68,30 +69,50 @@ impl Redactor {
         }
     }
 
-    /// Each place where a spelling of a secret stands, by its start. They may overlap.
-    fn find(&self, text: &[u8]) -> Vec<Range<usize>> {
-        let mut found = Vec::new();
-        let mut at = 0;
-        while let Some(start) = self.starts.find(text, at) {
-            let end = self.forms.iter().filter_map(|f| f.read(text, start).end);
-            if let Some(end) = end.max() {
-                found.push(start..end);
-            }
-            at = start + 1;
+    /// Reads the text through.
+    fn find(&self, text: &[u8]) -> Found {
+        let mut found = Found {
+            secrets: Vec::new(),
+            open: text.len(),
+        };
+        self.starts
+            .each(text, |start| self.read(text, start, &mut found));
+        found.secrets.sort_by_key(|range| (range.start, range.end));
+        for start in self.starts.cut_off(text) {
+            self.read_open(text, start, &mut found);
         }
         found
     }
 
-    /// Where the first spelling begins that goes on behind the end of `text`, or may do so.
-    fn open_end(&self, text: &[u8]) -> usize {
-        let first = text.len().saturating_sub(self.longest);
-        (first..text.len())
-            .find(|&at| {
-                self.starts.may_begin_with(text[at])
-                    && self.forms.iter().any(|f| f.read(text, at).open)
-            })
-            .unwrap_or(text.len())
+    /// Reads at a place.
+    fn read(&self, text: &[u8], start: usize, found: &mut Found) {
+        let mut end = None;
+        for &form in self.starts.forms_at(text[start]) {
+            let reading = self.forms[form].read(text, start);
+            end = end.max(reading.end);
+            if reading.open {
+                found.open = found.open.min(start);
+            }
+        }
+        if let Some(end) = end {
+            found.secrets.push(start..end);
+        }
     }
+
+    fn read_open(&self, text: &[u8], start: usize, found: &mut Found) {
+        let mut forms = self.starts.forms_at(text[start]).iter();
+        if start < found.open && forms.any(|&form| self.forms[form].read(text, start).open) {
+            found.open = start;
+        }
+    }
+}
+
+/// What was found in a text.
+struct Found {
+    /// Where secrets stand, by their starts. They may overlap.
+    secrets: Vec<Range<usize>>,
+    /// Where the first one begins that may go on behind the end of the text.
+    open: usize,
 }
 
 /// What stands where a secret stood.
@@ -129,20 +150,16 @@ impl RedactStream {
         let text = &mut out[from..];
 
         let found = self.redactor.find(text);
-        let open = if last {
-            text.len()
-        } else {
-            self.redactor.open_end(text)
-        };
+        let open = if last { text.len() } else { found.open };
         self.held = Zeroizing::new(text[open..].to_vec());
         text[..self.covered].fill(STAR);
         let mut covered = self.covered;
         let mut count = 0;
-        for range in found {
+        for range in found.secrets {
             // One that begins in the held part will be found again with what follows.
             if range.start < open {
+                count += usize::from(range.start >= covered);
                 covered = covered.max(range.end);
-                count += 1;
                 text[range].fill(STAR);
             }
         }

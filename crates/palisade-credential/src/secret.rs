@@ -84,7 +84,14 @@ mod tests {
     #[test]
     fn f23_control_bytes_are_refused_at_load() {
         assert!(Secret::new(b"fine value \x80".to_vec()).is_ok());
-        for bad in [&b"a\r\nb"[..], b"a\n", b"a\0b", b"\x7f", b"a\tb", b"\x1b[0m"] {
+        for bad in [
+            &b"a\r\nb"[..],
+            b"a\n",
+            b"a\0b",
+            b"\x7f",
+            b"a\tb",
+            b"\x1b[0m",
+        ] {
             assert!(matches!(
                 Secret::new(bad.to_vec()),
                 Err(SecretError::ControlByte)

@@ -56,14 +56,6 @@ impl Form {
         ]
     }
 
-    /// Number of bytes of its longest spelling.
-    pub(super) fn longest(&self) -> usize {
-        match self.alphabet {
-            Alphabet::Exact => self.units.len(),
-            _ => self.units.len() * LONGEST_UNIT,
-        }
-    }
-
     /// Number of characters when none is escaped.
     pub(super) fn len(&self) -> usize {
         self.units.len()
@@ -72,24 +64,38 @@ impl Form {
     /// The bytes that stand for a character unescaped.
     pub(super) fn literals(&self, unit: usize) -> impl Iterator<Item = u8> {
         let byte = self.units[unit];
-        let other = match self.alphabet {
-            Alphabet::Plain if byte == b' ' => b'+',
-            Alphabet::Plain | Alphabet::Exact => byte,
-            Alphabet::Base64 => match byte {
-                b'+' => b'-',
-                b'/' => b'_',
-                byte => byte,
-            },
-            Alphabet::Hexadecimal => byte.to_ascii_uppercase(),
-        };
+        let other = self.other(byte);
         [byte, other]
             .into_iter()
             .take(if byte == other { 1 } else { 2 })
     }
 
+    #[inline]
+    fn is_literal(&self, unit: usize, byte: u8) -> bool {
+        let own = self.units[unit];
+        byte == own || byte == self.other(own)
+    }
+
+    /// The byte that stands for the same as this one; this one itself if there is no other.
+    #[inline]
+    fn other(&self, byte: u8) -> u8 {
+        match (self.alphabet, byte) {
+            (Alphabet::Plain, b' ') => b'+',
+            (Alphabet::Base64, b'+') => b'-',
+            (Alphabet::Base64, b'/') => b'_',
+            (Alphabet::Hexadecimal, byte) => byte.to_ascii_uppercase(),
+            _ => byte,
+        }
+    }
+
     /// Whether its characters may be escaped.
     pub(super) fn escapable(&self) -> bool {
         self.alphabet != Alphabet::Exact
+    }
+
+    /// Whether it is the secret itself and not an encoded form of it.
+    pub(super) fn is_plain(&self) -> bool {
+        self.alphabet == Alphabet::Plain
     }
 
     /// Reads it in `text` at `at`.
@@ -110,6 +116,16 @@ impl Form {
                         return Reading { end, open };
                     }
                 }
+            }
+            // The usual case first: a character that is no escape.
+            if let Some(&byte) = text.get(at)
+                && !matches!(byte, b'%' | b'\\' | b'&')
+            {
+                if !self.is_literal(unit, byte) {
+                    return Reading { end, open };
+                }
+                at += 1;
+                continue;
             }
             let ends = self.read_unit(unit, text, at);
             open |= ends.open;
@@ -137,14 +153,14 @@ impl Form {
             ends.open = true;
             return ends;
         };
-        if self.literals(unit).any(|byte| byte == first) {
+        if self.is_literal(unit, first) {
             ends.add(at + 1);
         }
         if !matches!(first, b'%' | b'\\' | b'&') || !self.escapable() {
             return ends;
         }
         let rest = &text[at + 1..];
-        let is_unit = |byte: u8| self.literals(unit).any(|own| own == byte);
+        let is_unit = |byte: u8| self.is_literal(unit, byte);
         let mut escaped = Ends::default();
         match first {
             b'%' => percent(rest, is_unit, &mut escaped),
@@ -158,9 +174,6 @@ impl Form {
         ends
     }
 }
-
-/// `&amp;amp;#x0073;` and its like: the longest escape of one byte that is read.
-const LONGEST_UNIT: usize = 1 + NESTED * 4 + 2 + DIGITS + 1;
 
 /// How many levels of the same escape are seen through (`%252573`, `\\\\u0073`).
 const NESTED: usize = 3;

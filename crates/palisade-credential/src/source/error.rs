@@ -60,11 +60,13 @@ impl SourceError {
 
 impl fmt::Display for SourceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "credential {}: {} {}",
-            self.credential, self.source, self.what
-        )
+        let Self {
+            credential,
+            source,
+            what,
+            ..
+        } = self;
+        write!(f, "credential {credential}: {source} {what}")
     }
 }
 
@@ -87,7 +89,7 @@ pub enum CredentialsError {
     #[error("credential {0} is defined twice")]
     Twice(CredentialName),
     /// Two placeholders are meant for one variable inside.
-    #[error("credentials {first} and {second} both want a placeholder in {variable}")]
+    #[error("variable {variable} inside is to hold the placeholders of both {first} and {second}")]
     VariableTwice {
         /// The variable inside.
         variable: String,
@@ -112,7 +114,7 @@ pub enum CredentialsError {
         /// The part.
         part: Part,
     },
-    /// The kernel gave no random bytes for the placeholders.
-    #[error("making placeholders: no random bytes from the kernel: {0}")]
-    Random(String),
+    /// The placeholders could not be made.
+    #[error("making placeholders: {0}")]
+    Placeholders(String),
 }
