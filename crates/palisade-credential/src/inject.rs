@@ -121,11 +121,11 @@ impl Prepared {
             }
             Injection::Basic { username } => {
                 let login = login(username, self.part(Part::Value)?);
-                let value = Zeroizing::new(format!(
-                    "Basic {}",
-                    *Zeroizing::new(STANDARD.encode(&*login))
-                ));
-                head.add("authorization", value.as_bytes());
+                let encoded = Zeroizing::new(STANDARD.encode(&*login));
+                let mut value = Zeroizing::new(Vec::with_capacity(BASIC.len() + encoded.len()));
+                value.extend_from_slice(BASIC);
+                value.extend_from_slice(encoded.as_bytes());
+                head.add(AUTHORIZATION, &value);
                 Ok(())
             }
             Injection::Query { name } => {
@@ -205,6 +205,9 @@ fn bound(injection: &Injection) -> (Vec<String>, Vec<String>) {
 }
 
 const AUTHORIZATION: &str = "authorization";
+
+/// The scheme's name (RFC 7617).
+const BASIC: &[u8] = b"Basic ";
 
 fn check_material(
     name: &CredentialName,

@@ -17,6 +17,8 @@ mod time;
 
 use std::time::SystemTime;
 
+use zeroize::Zeroizing;
+
 use self::canonical::Canonical;
 use self::claim::{Claim, Place};
 pub(crate) use self::key::Keys;
@@ -61,7 +63,7 @@ pub enum SignError {
         "each chunk of its body is signed ({0}), which cannot be done anew; let the client send the payload unsigned (in SDKs `payload_signing_enabled = false` or `chunkedEncodingEnabled(false)`)"
     )]
     Chunks(&'static str),
-    /// The caller did not hash the body although [`payload`] told it to.
+    /// The caller did not hash the body although [`Prepared::payload`](crate::Prepared::payload) told it to.
     #[error("the hash of its body was not computed")]
     Payload,
     /// The gate's clock is out of range.
@@ -153,7 +155,13 @@ fn sign_query(
 ) {
     let names = claim.names_to_sign(head);
     let scope = claim.scope(stamp);
-    let mut query = remove_parameters(head.query(), claim::is_signature_parameter);
+    let kept = remove_parameters(head.query(), claim::is_signature_parameter);
+    let token = keys.session_token.unwrap_or_default();
+    // Enough for all that is added, so that no copy of the token is left behind where it grew from.
+    let room =
+        kept.len() + 3 * (token.len() + keys.access_key.len()) + ROOM + 3 * names_length(&names);
+    let mut query = Zeroizing::new(String::with_capacity(room));
+    query.push_str(&kept);
     let credential = format!("{}/{scope}", String::from_utf8_lossy(keys.access_key));
     let signed = names.join(";");
     let mut add = |name: &str, value: &[u8]| {
@@ -187,7 +195,18 @@ fn sign_query(
         query.push_str("&X-Amz-Security-Token=");
         encode_into(&mut query, token, b"");
     }
-    head.target = format!("{}?{query}", head.path());
+    let mut target = String::with_capacity(head.path().len() + 1 + query.len());
+    target.push_str(head.path());
+    target.push('?');
+    target.push_str(&query);
+    head.target = target;
+}
+
+/// Room for the parameters of a signed URL, without its token, key and field names: some 400 bytes.
+const ROOM: usize = 1024;
+
+fn names_length(names: &[String]) -> usize {
+    names.iter().map(|name| name.len() + 3).sum()
 }
 
 /// The only algorithm.

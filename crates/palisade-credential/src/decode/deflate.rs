@@ -87,6 +87,7 @@ impl Decode for Deflate {
         let full = out.len() + limit;
         loop {
             match &mut self.state {
+                State::Start(_) if out.len() >= full => return Ok(Progress::More),
                 State::Start(kept) => {
                     let Some((&byte, rest)) = input.split_first() else {
                         return Ok(Progress::Hungry);

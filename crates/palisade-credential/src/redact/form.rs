@@ -100,64 +100,61 @@ impl Form {
 
     /// Reads it in `text` at `at`.
     #[inline]
-    pub(super) fn read(&self, text: &[u8], at: usize) -> Reading {
-        self.read_from(0, text, at, 0)
-    }
-
-    fn read_from(&self, unit: usize, text: &[u8], mut at: usize, depth: usize) -> Reading {
-        let mut open = false;
-        let mut end = None;
-        for unit in unit..self.units.len() {
-            if unit > 0 && self.alphabet == Alphabet::Base64 {
-                match line_break(&text[at..]) {
-                    Some(length) => at += length,
-                    None => {
-                        open = true;
-                        return Reading { end, open };
-                    }
-                }
+    pub(super) fn read(&self, text: &[u8], mut at: usize) -> Reading {
+        for unit in 0..self.units.len() {
+            // The usual case first: a character that is no escape and no line break.
+            match text.get(at) {
+                Some(&byte) if self.is_literal(unit, byte) && !is_special(byte) => at += 1,
+                Some(&byte) if !is_special(byte) => return Reading::default(),
+                _ => return self.read_on(unit, text, at),
             }
-            // The usual case first: a character that is no escape.
-            if let Some(&byte) = text.get(at)
-                && !matches!(byte, b'%' | b'\\' | b'&')
-            {
-                if !self.is_literal(unit, byte) {
-                    return Reading { end, open };
-                }
-                at += 1;
-                continue;
-            }
-            let ends = self.read_unit(unit, text, at);
-            open |= ends.open;
-            let Some((&last, others)) = ends.as_slice().split_last() else {
-                return Reading { end, open };
-            };
-            for &other in others.iter().filter(|_| depth < MOST_BRANCHES) {
-                let branch = self.read_from(unit + 1, text, other, depth + 1);
-                open |= branch.open;
-                end = end.max(branch.end);
-            }
-            at = last;
         }
         Reading {
-            end: end.max(Some(at)),
-            open,
+            end: Some(at),
+            open: false,
         }
     }
 
-    /// Reads one character: as itself, or in any of its escapes.
-    #[inline]
-    fn read_unit(&self, unit: usize, text: &[u8], at: usize) -> Ends {
-        let mut ends = Ends::default();
+    /// Reads from one character on, along all ways it can be read.
+    fn read_on(&self, unit: usize, text: &[u8], at: usize) -> Reading {
+        let mut places = Ends::default();
+        places.add(at);
+        for unit in unit..self.units.len() {
+            let mut next = Ends {
+                open: places.open,
+                ..Ends::default()
+            };
+            for &place in places.as_slice() {
+                self.read_unit(unit, text, place, &mut next);
+            }
+            places = next;
+            if places.count == 0 {
+                break;
+            }
+        }
+        Reading {
+            end: places.as_slice().iter().max().copied(),
+            open: places.open,
+        }
+    }
+
+    /// Reads one character at a place: as itself, or in any of its escapes.
+    fn read_unit(&self, unit: usize, text: &[u8], mut at: usize, ends: &mut Ends) {
+        if unit > 0 && self.alphabet == Alphabet::Base64 {
+            match line_break(&text[at..]) {
+                Some(length) => at += length,
+                None => ends.open = true,
+            }
+        }
         let Some(&first) = text.get(at) else {
             ends.open = true;
-            return ends;
+            return;
         };
         if self.is_literal(unit, first) {
             ends.add(at + 1);
         }
-        if !matches!(first, b'%' | b'\\' | b'&') || !self.escapable() {
-            return ends;
+        if !self.escapable() {
+            return;
         }
         let rest = &text[at + 1..];
         let is_unit = |byte: u8| self.is_literal(unit, byte);
@@ -165,14 +162,20 @@ impl Form {
         match first {
             b'%' => percent(rest, is_unit, &mut escaped),
             b'\\' => backslash(rest, is_unit, &mut escaped),
-            _ => reference(rest, is_unit, &mut escaped),
+            b'&' => reference(rest, is_unit, &mut escaped),
+            _ => return,
         }
         ends.open |= escaped.open;
         for &length in escaped.as_slice() {
             ends.add(at + 1 + length);
         }
-        ends
     }
+}
+
+/// Whether an escape or a line break begins with this byte.
+#[inline]
+fn is_special(byte: u8) -> bool {
+    matches!(byte, b'%' | b'\\' | b'&' | b'\r' | b'\n')
 }
 
 /// How many levels of the same escape are seen through (`%252573`, `\\\\u0073`).
@@ -181,14 +184,14 @@ const NESTED: usize = 3;
 /// Most digits of a character reference, leading zeroes included.
 const DIGITS: usize = 6;
 
-/// A byte such as `%` can be read as itself and as the start of an escape; this many such forks are followed. Both
-/// ways agree only for a character or two, so more are not met.
-const MOST_BRANCHES: usize = 8;
+/// A byte such as `%` can be read as itself and as the start of an escape; this many ways are followed side by side.
+/// Nearly all of them end at the next character.
+const WAYS: usize = 16;
 
 /// The places where a character may end.
 #[derive(Default)]
 struct Ends {
-    places: [usize; 1 + NESTED + 1],
+    places: [usize; WAYS],
     count: usize,
     open: bool,
 }
@@ -236,7 +239,9 @@ fn spells_one(digit: u8, is_unit: impl Fn(u8) -> bool) -> bool {
 
 /// `u0073`, `x73` or `/`, behind more backslashes on deeper levels: what follows a backslash.
 fn backslash(rest: &[u8], is_unit: impl Fn(u8) -> bool, ends: &mut Ends) {
-    let more = rest.iter().take_while(|&&b| b == b'\\').count();
+    // No further than that, or a long run of them would be counted anew from each of its places.
+    let near = rest.iter().take(MOST_BACKSLASHES + 1);
+    let more = near.take_while(|&&b| b == b'\\').count();
     if is_unit(b'\\') {
         // A backslash itself, written as two, four or eight.
         for count in [1, 3, 7] {

@@ -190,6 +190,24 @@ fn c07_a_body_split_anywhere_comes_out_as_if_it_were_whole() {
     }
 }
 
+/// Work that grew with the square of the length would take minutes here.
+#[test]
+fn floods_of_beginnings_are_read_in_linear_time() {
+    let redactor = Arc::new(Redactor::new([SECRET.as_bytes(), b"\\\\\\%%%&&&"]));
+    for piece in [
+        "\\", "%25", "&amp;", "&#0", "%", "&", "s", "c2st", "\\u00", "\\n", "\n",
+    ] {
+        let text = piece.repeat(48 * 1024 / piece.len());
+        let (mut stream, mut out) = (redactor.stream(), Vec::new());
+        for part in text.as_bytes().chunks(4096) {
+            stream.push(part, &mut out);
+            assert!(stream.held() < 512, "{piece}");
+        }
+        stream.finish(&mut out);
+        assert_eq!(out, text.as_bytes(), "{piece}");
+    }
+}
+
 /// A stream wipes what it held: the type is the promise.
 #[test]
 fn what_is_held_is_wiped_on_drop() {

@@ -1,5 +1,7 @@
 //! The canonical form of a request: the text both sides hash.
 
+use zeroize::Zeroizing;
+
 use crate::OutgoingHead;
 use crate::percent::{decode, decode_path, encode_into};
 
@@ -16,40 +18,52 @@ pub(super) struct Canonical<'a> {
 }
 
 impl Canonical<'_> {
-    pub(super) fn text(&self) -> String {
-        let mut text = format!(
-            "{}\n{}\n{}\n",
-            self.head.method,
-            path(self.head.path(), self.s3),
-            query(self.query)
-        );
-        for name in self.names {
-            text.push_str(name);
-            text.push(':');
-            text.push_str(&self.value(name));
-            text.push('\n');
+    /// The text. It holds the session token, so it is wiped, and allocated once.
+    pub(super) fn text(&self) -> Zeroizing<String> {
+        let path = path(self.head.path(), self.s3);
+        let query = query(self.query);
+        let values: Vec<_> = self.names.iter().map(|name| self.value(name)).collect();
+        let names: usize = self.names.iter().map(|name| 2 * (name.len() + 1)).sum();
+        let lengths: usize = values.iter().map(|value| value.len() + 2).sum();
+        let length = path.len() + query.len() + names + lengths + self.payload.len();
+        let mut text = Zeroizing::new(String::with_capacity(length + self.head.method.len() + 8));
+        for part in [&self.head.method, "\n", &path, "\n", &query, "\n"] {
+            text.push_str(part);
+        }
+        for (name, value) in self.names.iter().zip(&values) {
+            for part in [name, ":", value, "\n"] {
+                text.push_str(part);
+            }
         }
         text.push('\n');
-        text.push_str(&self.names.join(";"));
+        for (index, name) in self.names.iter().enumerate() {
+            text.push_str(if index == 0 { "" } else { ";" });
+            text.push_str(name);
+        }
         text.push('\n');
         text.push_str(self.payload);
         text
     }
 
     /// All values of a field, each without spaces around it and with single ones in it.
-    fn value(&self, name: &str) -> String {
-        let values: Vec<String> = self
-            .head
-            .values(name)
-            .map(|value| {
-                let value = String::from_utf8_lossy(value);
-                value.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
-            })
-            .collect();
-        if values.is_empty() && name == "host" {
-            return self.head.host.clone();
+    fn value(&self, name: &str) -> Zeroizing<String> {
+        let length: usize = self.head.values(name).map(|value| value.len() + 1).sum();
+        // Bytes that are no UTF-8 become three each.
+        let mut joined = Zeroizing::new(String::with_capacity(3 * length));
+        let mut values = 0;
+        for value in self.head.values(name) {
+            joined.push_str(if values == 0 { "" } else { "," });
+            values += 1;
+            let value = String::from_utf8_lossy(value);
+            for (index, word) in value.split_ascii_whitespace().enumerate() {
+                joined.push_str(if index == 0 { "" } else { " " });
+                joined.push_str(word);
+            }
         }
-        values.join(",")
+        if values == 0 && name == "host" {
+            joined.push_str(&self.head.host);
+        }
+        joined
     }
 }
 
@@ -92,14 +106,14 @@ fn without_dots(path: &str) -> String {
     format!("/{}{end}", segments.join("/"))
 }
 
-/// The query: each name and value encoded in the one way, then sorted.
-pub(super) fn query(query: &str) -> String {
+/// The query: each name and value encoded in the one way, then sorted. In a signed URL it holds the session token.
+pub(super) fn query(query: &str) -> Zeroizing<String> {
     let encoded = |text: &str| {
-        let mut once = String::with_capacity(text.len());
-        encode_into(&mut once, &decode(text), b"");
+        let mut once = Zeroizing::new(String::with_capacity(3 * text.len()));
+        encode_into(&mut once, &Zeroizing::new(decode(text)), b"");
         once
     };
-    let mut parameters: Vec<(String, String)> = query
+    let mut parameters: Vec<_> = query
         .split('&')
         .filter(|part| !part.is_empty())
         .map(|part| {
@@ -107,10 +121,12 @@ pub(super) fn query(query: &str) -> String {
             (encoded(name), encoded(value))
         })
         .collect();
-    parameters.sort();
-    let joined: Vec<String> = parameters
-        .into_iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
-    joined.join("&")
+    parameters.sort_by(|(a, b), (c, d)| (a.as_str(), b.as_str()).cmp(&(c.as_str(), d.as_str())));
+    let mut joined = Zeroizing::new(String::with_capacity(3 * query.len() + 3));
+    for (index, (name, value)) in parameters.iter().enumerate() {
+        for part in [if index == 0 { "" } else { "&" }, name, "=", value] {
+            joined.push_str(part);
+        }
+    }
+    joined
 }
