@@ -208,81 +208,87 @@ fn is_zero(count: &u64) -> bool {
 
 impl<'a> Line<'a> {
     fn new(seq: u64, session: &'a str, event: &'a Event) -> Self {
-        let (kind, fields) = match &event.kind {
-            EventKind::Start {
-                command,
-                boundary,
-                policy,
-            } => (
-                "start",
-                Fields::Start {
-                    version: SCHEMA_VERSION,
-                    command,
-                    boundary,
-                    policy,
-                },
-            ),
-            EventKind::Request {
-                entry,
-                host,
-                address,
-                port,
-                method,
-                path,
-                outcome,
-                rule,
-                reason,
-                status,
-                bytes_up,
-                bytes_down,
-                duration,
-                error,
-                intercepted,
-                protocol,
-                credential,
-                redacted,
-            } => (
-                "request",
-                Fields::Request(RequestFields {
-                    entry: *entry,
-                    host,
-                    address: *address,
-                    port: *port,
-                    method: method.as_deref(),
-                    path: path.as_deref(),
-                    decision: *outcome,
-                    rule: rule.as_deref(),
-                    reason: *reason,
-                    status: *status,
-                    bytes_up: *bytes_up,
-                    bytes_down: *bytes_down,
-                    duration_us: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
-                    error: error.as_deref(),
-                    intercepted: *intercepted,
-                    protocol: *protocol,
-                    credential: credential.as_deref(),
-                    redacted: *redacted,
-                }),
-            ),
-            EventKind::End {
-                status,
-                denied,
-                allowed,
-            } => (
-                "end",
-                Fields::End {
-                    status: *status,
-                    allowed: *allowed,
-                    denied: *denied,
-                },
-            ),
-        };
+        let (kind, fields) = fields(&event.kind);
         Self {
             seq,
             time: rfc3339(event.time),
             session,
             kind,
             fields,
+        }
+    }
+}
+
+fn fields(kind: &EventKind) -> (&'static str, Fields<'_>) {
+    match kind {
+        EventKind::Start {
+            command,
+            boundary,
+            policy,
+        } => {
+            let version = SCHEMA_VERSION;
+            let fields = Fields::Start {
+                version,
+                command,
+                boundary,
+                policy,
+            };
+            ("start", fields)
+        }
+        EventKind::Request {
+            entry,
+            host,
+            address,
+            port,
+            method,
+            path,
+            outcome,
+            rule,
+            reason,
+            status,
+            bytes_up,
+            bytes_down,
+            duration,
+            error,
+            intercepted,
+            protocol,
+            credential,
+            redacted,
+        } => {
+            let fields = RequestFields {
+                entry: *entry,
+                host,
+                address: *address,
+                port: *port,
+                method: method.as_deref(),
+                path: path.as_deref(),
+                decision: *outcome,
+                rule: rule.as_deref(),
+                reason: *reason,
+                status: *status,
+                bytes_up: *bytes_up,
+                bytes_down: *bytes_down,
+                duration_us: u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
+                error: error.as_deref(),
+                intercepted: *intercepted,
+                protocol: *protocol,
+                credential: credential.as_deref(),
+                redacted: *redacted,
+            };
+            ("request", Fields::Request(fields))
+        }
+        EventKind::End {
+            status,
+            denied,
+            allowed,
+        } => {
+            let (status, allowed, denied) = (*status, *allowed, *denied);
+            let fields = Fields::End {
+                status,
+                allowed,
+                denied,
+            };
+            ("end", fields)
         }
     }
 }

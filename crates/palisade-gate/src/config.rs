@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use palisade_audit::Sink;
+use palisade_credential::Credentials;
 use palisade_policy::NetworkPolicy;
 use palisade_tls::SessionAuthority;
 use tokio::net::TcpStream;
 
+use crate::credential::{Notice, Unheard};
 use crate::limits::GateLimits;
 use crate::resolve::{Resolve, SystemResolver};
 use crate::upstream_proxy::UpstreamProxy;
@@ -21,6 +23,10 @@ pub struct GateConfig {
     pub audit: Arc<dyn Sink>,
     /// What TLS is ended and verified with.
     pub tls: TlsConfig,
+    /// What requests are given that rules add a credential to.
+    pub credentials: Credentials,
+    /// Who is told what the person should know at once.
+    pub notices: Arc<dyn Notice>,
     /// The bounds.
     pub limits: GateLimits,
     /// A proxy of the operator's that everything has to go through.
@@ -39,6 +45,8 @@ impl GateConfig {
             policy,
             audit,
             tls: TlsConfig::default(),
+            credentials: Credentials::none(),
+            notices: Arc::new(Unheard),
             upstream_proxy: None,
             resolver: Arc::new(SystemResolver::new(&limits)),
             limits,

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use zeroize::Zeroize as _;
 
 use crate::record::Tally;
 
@@ -110,6 +111,15 @@ impl<S: Stream> Conn<S> {
     pub(crate) fn consume(&mut self, count: usize) {
         self.used += count as u64;
         self.input.consume(count);
+    }
+
+    /// Overwrites the first bytes that were made and sent: they held a secret.
+    pub(crate) fn wipe_output(&mut self, count: usize) {
+        if self.output.is_empty() && count <= self.output.capacity() {
+            self.output.resize(count, 0);
+            self.output.as_mut_slice().zeroize();
+            self.output.clear();
+        }
     }
 
     /// Whether everything made has been sent.

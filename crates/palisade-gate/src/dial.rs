@@ -39,7 +39,7 @@ pub(crate) enum DialError {
 }
 
 impl DialError {
-    fn failed(text: impl Into<String>) -> Self {
+    pub(crate) fn failed(text: impl Into<String>) -> Self {
         let text = text.into();
         Self::Failed(Failure { status: 502, text })
     }
@@ -136,7 +136,7 @@ async fn dial_any(shared: &Shared, permit: &Permit) -> Result<Upstream, DialErro
     }
 }
 
-async fn look_up(shared: &Shared, host: &Host) -> Result<Vec<IpAddr>, DialError> {
+pub(crate) async fn look_up(shared: &Shared, host: &Host) -> Result<Vec<IpAddr>, DialError> {
     let name = match host {
         Host::Ip(ip) => return Ok(vec![*ip]),
         Host::Name(name) => name,
@@ -157,7 +157,7 @@ async fn look_up(shared: &Shared, host: &Host) -> Result<Vec<IpAddr>, DialError>
     }
 }
 
-async fn connect(
+pub(crate) async fn connect(
     shared: &Shared,
     authority: &Authority,
     addresses: &[SocketAddr],
@@ -193,7 +193,7 @@ async fn connect(
 }
 
 /// CONNECT through the operator's proxy. It looks names up itself, so only literal addresses can be judged here.
-async fn through(
+pub(crate) async fn through(
     shared: &Shared,
     proxy: &UpstreamProxy,
     authority: &Authority,

@@ -99,6 +99,7 @@ impl Gate {
         // The receivers may be gone already, if every listener has ended.
         let _ = stop.send(true);
         while tasks.join_next().await.is_some() {}
+        self.shared.http2.shutdown().await;
         housekeeping.shutdown().await;
         self.shared.flush();
         Ok(self.shared.summary.get())

@@ -3,16 +3,18 @@
 //! The agent is offered what the server speaks, never more: a gate that offers HTTP/2 for a server that knows only
 //! HTTP/1.1 breaks the clients that take it. So where a client could speak both, the server is asked first.
 
+use std::io;
 use std::sync::Arc;
 
 use palisade_audit::Entry;
 use palisade_policy::{Authority, DenialReason, Permit};
 use palisade_tls::{AcceptError, Alpn, Interceptor, Offer, ServerStream};
+use tokio::time::timeout;
 
 use crate::authorize::authorize;
 use crate::client_hello::Hello;
 use crate::conn::{Conn, Stream};
-use crate::dial::{DialError, Upstream, dial, secure};
+use crate::dial::{Upstream, dial, secure};
 use crate::http::serve::{Requests, Way};
 use crate::http2;
 use crate::record::Ticket;
@@ -47,7 +49,7 @@ pub(crate) enum Reach {
 pub(crate) async fn intercept<S: Stream>(shared: &Arc<Shared>, at: Intercepted<S>) {
     let Intercepted {
         conn,
-        mut watch,
+        watch,
         hello,
         authority,
         entry,
@@ -65,18 +67,16 @@ pub(crate) async fn intercept<S: Stream>(shared: &Arc<Shared>, at: Intercepted<S
         return refuse_tls(conn, watch, shared, ticket, &refusal).await;
     }
     let host = authority.host.to_plain_string();
-    let accepted = {
-        let accept = accept(
-            shared,
-            &interceptor,
-            conn,
-            &host,
-            (&hello, &authority, reach),
-        );
-        watch.within(shared.limits.tls_time, accept).await
-    };
+    let accepted = accept(
+        shared,
+        &interceptor,
+        conn,
+        &host,
+        (&hello, &authority, reach),
+    )
+    .await;
     match accepted {
-        Ok(Ok((stream, Alpn::Http1))) => {
+        Ok((stream, Alpn::Http1)) => {
             let way = Way::Fixed {
                 authority,
                 entry,
@@ -84,14 +84,13 @@ pub(crate) async fn intercept<S: Stream>(shared: &Arc<Shared>, at: Intercepted<S
             };
             Requests::new(shared, Conn::new(stream), way).serve().await;
         }
-        Ok(Ok((stream, Alpn::Http2))) => {
+        Ok((stream, Alpn::Http2)) => {
             http2::serve(shared, stream, authority, entry).await;
         }
-        Ok(Err(error @ AcceptError::Distrusted(_))) => {
+        Err(error @ AcceptError::Distrusted(_)) => {
             ticket.refused(&distrusted(&authority, &error));
         }
-        Ok(Err(error)) => ticket.failed(error.to_string()),
-        Err(_) => ticket.failed("downstream: the TLS handshake did not end in time"),
+        Err(error) => ticket.failed(format!("downstream: {error}")),
     }
     ticket.end();
 }
@@ -107,30 +106,36 @@ async fn accept<S: Stream>(
 ) -> Result<(ServerStream<Rewound<S>>, Alpn), AcceptError> {
     let stream = Rewound::new(conn.input, conn.io);
     let offered = hello.alpn.unwrap_or(Offer::NONE);
-    if !offered.http2 {
-        // Only HTTP/1.1 is possible, so nothing has to be learned first.
-        let prepare = prepare(shared, authority, offered, reach);
-        let accept = interceptor.accept(stream, host, offered);
-        let (_, accepted) = tokio::join!(prepare, accept);
-        return accepted;
-    }
-    let known = match shared.protocols.get(authority) {
-        Some(known) => Some(known),
-        None => learn(shared, authority, offered, reach).await,
+    let known = if offered.http2 {
+        shared.protocols.get(authority)
+    } else {
+        // Nothing has to be learned: it is the only thing that both can speak.
+        Some(Alpn::Http1)
     };
-    let offer = match known {
+    let (known, reach) = match known {
+        Some(known) => (Some(known), Some(reach)),
+        None => (learn(shared, authority, offered, reach).await, None),
+    };
+    let accept = interceptor.accept(stream, host, offer(known, offered));
+    let accept = timeout(shared.limits.tls_time, accept);
+    let (_, accepted) = tokio::join!(prepare(shared, authority, known, reach), accept);
+    accepted.unwrap_or_else(|_| Err(AcceptError::Handshake(io::ErrorKind::TimedOut.into())))
+}
+
+/// What the client is offered, of what it offers itself.
+fn offer(known: Option<Alpn>, offered: Offer) -> Offer {
+    match known {
         Some(Alpn::Http2) => Offer {
             http1: false,
-            http2: true,
+            ..offered
         },
-        Some(Alpn::Http1) if offered.http1 => Offer {
-            http1: true,
+        Some(Alpn::Http1) if offered.http1 || !offered.http2 => Offer {
             http2: false,
+            ..offered
         },
         // The server is out of reach, or speaks nothing the client does: what the client prefers can carry the news.
         _ => offered,
-    };
-    interceptor.accept(stream, host, offer).await
+    }
 }
 
 /// Asks the server for what it speaks, and keeps the connection for the first request.
@@ -149,7 +154,8 @@ async fn learn(
         }
     };
     let (upstream, alpn) = secure(shared, upstream, authority, offered).await.ok()?;
-    if offered.http1 {
+    // A server that was asked for HTTP/2 alone may prefer HTTP/1.1, but speaks HTTP/2 if it says so.
+    if offered.http1 || alpn == Alpn::Http2 {
         shared.protocols.put(authority, alpn);
     }
     keep(shared, authority, upstream, alpn);
@@ -157,25 +163,23 @@ async fn learn(
 }
 
 /// Secures a connection that was dialled for the tunnel, so that the first request finds it.
-async fn prepare(shared: &Arc<Shared>, authority: &Authority, offered: Offer, reach: Reach) {
-    if let Reach::Dialled(upstream) = reach
-        && let Ok((upstream, alpn)) = secure_for(shared, upstream, authority, offered).await
-    {
+async fn prepare(
+    shared: &Arc<Shared>,
+    authority: &Authority,
+    known: Option<Alpn>,
+    reach: Option<Reach>,
+) {
+    let (Some(known), Some(Reach::Dialled(upstream))) = (known, reach) else {
+        return;
+    };
+    let offer = Offer {
+        http1: known == Alpn::Http1,
+        http2: known == Alpn::Http2,
+    };
+    // A failure is met again by the first request, which can be answered with it.
+    if let Ok((upstream, alpn)) = secure(shared, upstream, authority, offer).await {
         keep(shared, authority, upstream, alpn);
     }
-}
-
-async fn secure_for(
-    shared: &Arc<Shared>,
-    upstream: Upstream,
-    authority: &Authority,
-    offered: Offer,
-) -> Result<(Upstream, Alpn), DialError> {
-    let offer = Offer {
-        http1: true,
-        ..offered
-    };
-    secure(shared, upstream, authority, offer).await
 }
 
 fn keep(shared: &Arc<Shared>, authority: &Authority, upstream: Upstream, alpn: Alpn) {

@@ -30,9 +30,14 @@ mod config;
 mod conn;
 mod connect;
 mod copy;
+mod credential;
 mod detect;
 mod dial;
 mod dns;
+mod fetch;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod http;
 mod http2;
@@ -55,9 +60,10 @@ mod upstream_proxy;
 mod watch;
 
 pub use config::{GateConfig, LocalAddress, OriginalDestination, TlsConfig};
+pub use credential::{Notice, Unheard};
 pub use gate::{Gate, ServeError};
 pub use limits::GateLimits;
-pub use palisade_tls::{AuthorityError, ConstrainedName, SessionAuthority};
+pub use palisade_tls::{AuthorityError, ConstrainedName, Interceptor, Offer, SessionAuthority};
 pub use resolve::{Resolve, ResolveFuture, SystemResolver};
 pub use summary::{DeniedHost, Summary, SummaryHandle};
 pub use upstream_proxy::{UpstreamProxy, UpstreamProxyError};

@@ -155,6 +155,9 @@ impl Ticket {
                 .into(),
             );
         }
+        if let (Some(DenialReason::Placeholder), Some(name)) = (self.reason, &self.credential) {
+            self.shared.broker.alert(name, &self.host);
+        }
         match self.reason {
             Some(reason) => self.shared.summary.deny(&self.host, reason),
             None => self.shared.summary.allow(),

@@ -9,7 +9,9 @@ use palisade_tls::{Connector, Interceptor};
 use tokio::sync::{Notify, watch};
 
 use crate::config::{GateConfig, OriginalDestination};
+use crate::credential::Broker;
 use crate::dns::names::SyntheticNames;
+use crate::http2::Http2;
 use crate::limits::GateLimits;
 use crate::pool::Pool;
 use crate::protocols::Protocols;
@@ -26,9 +28,11 @@ pub(crate) struct Shared {
     pub(crate) names: SyntheticNames,
     pub(crate) pool: Pool,
     pub(crate) protocols: Protocols,
+    pub(crate) http2: Http2,
     /// Ends the agent's TLS; none where the session has no authority.
     pub(crate) interceptor: Option<Arc<Interceptor>>,
     pub(crate) connector: Connector,
+    pub(crate) broker: Broker,
     pub(crate) summary: SummaryHandle,
     audit: Arc<dyn Sink>,
     /// Events were recorded since the last flush.
@@ -50,6 +54,7 @@ impl Shared {
             names: SyntheticNames::new(limits.names),
             pool: Pool::new(&limits),
             protocols: Protocols::default(),
+            http2: Http2::new(&limits),
             interceptor: config.tls.authority.and_then(|authority| {
                 // It fails without randomness alone; then interception is refused, as without an authority.
                 Interceptor::new(authority, limits.leaves)
@@ -57,6 +62,7 @@ impl Shared {
                     .map(Arc::new)
             }),
             connector: Connector::new(config.tls.roots),
+            broker: Broker::new(config.credentials, config.notices),
             limits,
             summary,
             audit: config.audit,

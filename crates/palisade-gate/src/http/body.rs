@@ -1,7 +1,7 @@
 //! Where a body ends: plain, chunked (RFC 9112 section 7.1), or with its connection.
 //!
-//! The decoder says which of the bytes at hand are the body's; framing bytes, chunk extensions and trailers are dropped
-//! (F07, F08), since whoever sends the body on frames it anew.
+//! The decoder says which of the bytes at hand are the body's; framing bytes and chunk extensions are dropped (F07),
+//! since whoever sends the body on frames it anew. Trailers are dropped too (F08), unless the caller keeps some.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::http::head::{self, Framing};
 
 /// Bytes of one chunk-size line, its extension included. Real extensions are signatures below 120 bytes.
 const SIZE_LINE_MAX: usize = 512;
-/// Bytes of all trailers together. They are dropped, so this only bounds what is read.
+/// Bytes of all trailers together. gRPC has a status and a message in them.
 const TRAILERS_MAX: usize = 8 * 1024;
 
 /// What to do with the bytes at hand.
@@ -19,6 +19,8 @@ pub(crate) enum Step {
     Data(usize),
     /// This many bytes are framing.
     Skip(usize),
+    /// This many bytes are one line of trailers, its end included.
+    Trailer(usize),
     /// More bytes are needed.
     More,
     /// The body is over.
@@ -100,10 +102,12 @@ impl Decoder {
                 *seen += line.len() + 2;
                 if line.is_empty() {
                     self.0 = State::Done;
-                } else if head::field(line, 0..line.len()).is_err() {
-                    return Err(BodyError::Trailer);
+                    return Ok(Step::Skip(2));
                 }
-                Ok(Step::Skip(line.len() + 2))
+                match head::field(line, 0..line.len()) {
+                    Ok(_) => Ok(Step::Trailer(line.len() + 2)),
+                    Err(_) => Err(BodyError::Trailer),
+                }
             }
         }
     }
@@ -203,7 +207,7 @@ mod tests {
                     decoder.took(count);
                     used += count;
                 }
-                Step::Skip(count) => used += count,
+                Step::Skip(count) | Step::Trailer(count) => used += count,
                 Step::Done => return Ok((body, used)),
                 Step::More if seen == bytes.len() => {
                     decoder.end()?;

@@ -2,19 +2,31 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use palisade_credential::{Placeholders, Redactor};
+use palisade_policy::CredentialName;
+
 use crate::conn::{Conn, Stream};
 use crate::http::body::BodyError;
-use crate::http::head::{Framing, Scan};
+use crate::http::filter::Filter;
+use crate::http::head::{Framing, HeadError, Scan};
 use crate::http::pump::{Pump, PumpError};
+use crate::http::redaction::Treatment;
 use crate::http::request::{Intent, RequestHead};
 use crate::http::response::ResponseHead;
 use crate::http::rewrite::{self, Delivery};
 use crate::limits::GateLimits;
 use crate::record::Tally;
 use crate::watch::Watch;
+
+/// How long bytes that may be the beginning of a secret wait for its rest when nothing else comes. More than the
+/// shortest time after which TCP sends a lost segment again (200 ms), and little for a stream that has paused anyway.
+pub(crate) const HOLD: Duration = Duration::from_millis(500);
+/// The bytes of a status line before its reason.
+const STATUS_LINE: usize = "HTTP/1.1 200".len();
 
 /// How an exchange that reached its response ended.
 #[derive(Debug)]
@@ -28,7 +40,7 @@ pub(crate) struct Exchanged {
     /// Both now speak WebSocket.
     pub(crate) upgraded: bool,
     /// The response broke off, or the request did after the response had begun.
-    pub(crate) error: Option<String>,
+    pub(crate) error: Option<ExchangeError>,
 }
 
 /// Why there was no response to pass on.
@@ -44,6 +56,8 @@ pub(crate) enum ExchangeError {
     BadBody(BodyError),
     /// The agent stopped sending, or went away.
     Client(String),
+    /// The placeholder of this credential stands in the agent's body.
+    Placeholder(CredentialName),
 }
 
 impl fmt::Display for ExchangeError {
@@ -53,6 +67,9 @@ impl fmt::Display for ExchangeError {
             Self::NoResponse => f.write_str("upstream: no response in time"),
             Self::BadBody(error) => write!(f, "downstream: {error}"),
             Self::Client(text) => write!(f, "downstream: {text}"),
+            Self::Placeholder(name) => {
+                write!(f, "the placeholder of credential {name} is in the body")
+            }
         }
     }
 }
@@ -63,6 +80,14 @@ pub(crate) struct Exchange<'a, D, U> {
     pub(crate) up: &'a mut Conn<U>,
     pub(crate) request: &'a RequestHead,
     pub(crate) intent: &'a Intent,
+    /// Framing of the body as far as it is still to be sent.
+    pub(crate) upload: Framing,
+    /// What is not to be in it.
+    pub(crate) placeholders: &'a Arc<Placeholders>,
+    /// The request carries secrets, which the response must not show.
+    pub(crate) redactor: Option<&'a Arc<Redactor>>,
+    /// Secrets found in it.
+    pub(crate) redacted: &'a mut u64,
     pub(crate) response: &'a mut ResponseHead,
     pub(crate) watch: &'a mut Watch,
     pub(crate) limits: &'a GateLimits,
@@ -76,13 +101,16 @@ impl<D: Stream, U: Stream> Exchange<'_, D, U> {
     /// Sends the request, whose head stands in `up.output`, and passes the response on.
     pub(crate) async fn run(mut self) -> Result<Exchanged, ExchangeError> {
         if self.intent.expects_continue
-            && self.intent.framing != Framing::None
+            && self.upload != Framing::None
             && self.down.input.is_empty()
         {
             let sent = self.down.send(b"HTTP/1.1 100 Continue\r\n\r\n").await;
             sent.map_err(|error| ExchangeError::Client(format!("write: {error}")))?;
         }
-        let mut upload = Pump::body(self.intent.framing, true);
+        let mut upload = Pump::body(self.upload, self.upload == Framing::Chunked);
+        if !self.placeholders.is_empty() && self.upload != Framing::None {
+            upload = upload.through(Filter::scan(self.placeholders.scan()));
+        }
         let mut interim = 0;
         loop {
             self.response_head(&mut upload).await?;
@@ -159,9 +187,8 @@ impl<D: Stream, U: Stream> Exchange<'_, D, U> {
                 Poll::Ready(Err(ExchangeError::Client(BodyError::Truncated.to_string())))
             }
             Err(PumpError::Body(error)) => Poll::Ready(Err(ExchangeError::BadBody(error))),
-            Err(error @ PumpError::Read(_)) => {
-                Poll::Ready(Err(ExchangeError::Client(error.to_string())))
-            }
+            Err(PumpError::Placeholder(name)) => Poll::Ready(Err(ExchangeError::Placeholder(name))),
+            Err(error) => Poll::Ready(Err(ExchangeError::Client(error.to_string()))),
         }
     }
 
@@ -232,75 +259,133 @@ impl<D: Stream, U: Stream> Exchange<'_, D, U> {
                 "switched to a protocol nobody asked for".into(),
             ));
         }
+        self.redact_head();
         let delivery = Delivery {
             framing: Framing::None,
-            to_head: false,
+            described: None,
             close: false,
             chunked_allowed: false,
+            treatment: None,
         };
         rewrite::response(&mut self.down.output, self.response, delivery);
         Ok(self.finished(false, false, None, true))
     }
 
     async fn deliver(&mut self, mut upload: Pump) -> Result<Exchanged, ExchangeError> {
-        let framing = self.response.framing(self.intent.is_head);
-        let framing = framing.map_err(|error| ExchangeError::Upstream(error.to_string()))?;
+        let malformed = |error: HeadError| ExchangeError::Upstream(error.to_string());
+        let framing = self
+            .response
+            .framing(self.intent.is_head)
+            .map_err(malformed)?;
+        let described = match framing {
+            Framing::None => self.response.described_length().map_err(malformed)?,
+            _ => None,
+        };
+        let keeps_alive = self.response.keeps_alive();
+        let treatment = self.treatment(framing)?;
+        let decoded = treatment
+            .as_ref()
+            .is_some_and(|treatment| treatment.decoded);
+        let sent = match framing {
+            // What it decodes to may be of any length.
+            Framing::Length(_) if decoded => Framing::Chunked,
+            other => other,
+        };
         let chunked_allowed = !self.request.is_1_0();
-        let until_end =
-            framing == Framing::UntilEnd || (framing == Framing::Chunked && !chunked_allowed);
+        let until_end = sent == Framing::UntilEnd || (sent == Framing::Chunked && !chunked_allowed);
         let close = until_end || !self.intent.keep_alive || !upload.is_done();
+        self.redact_head();
+        let described = described.filter(|_| !decoded);
         let delivery = Delivery {
-            framing,
-            to_head: self.intent.is_head,
+            framing: sent,
+            described,
             close,
             chunked_allowed,
+            treatment: treatment.as_ref(),
         };
         rewrite::response(&mut self.down.output, self.response, delivery);
-        let mut download = Pump::body(framing, chunked_allowed);
+        let mut download = Pump::body(framing, sent == Framing::Chunked && chunked_allowed);
+        if let Some(treatment) = treatment {
+            download = download.through(Filter::Redact(Box::new(treatment.body)));
+        }
+        if self.intent.takes_trailers {
+            download = download.with_trailers();
+        }
         let before = self.down.written;
         let error = self.transfer(&mut upload, &mut download).await.err();
-        if let Some(error) = &error
-            && self.down.written == before
+        *self.redacted += download.take_found();
+        if self.down.written == before
+            && let Some(error) = error
         {
             // Nothing of the response was sent, so ours can still take its place.
             self.down.output.clear();
-            return Err(ExchangeError::Upstream(error.clone()));
+            return Err(error);
         }
         let sound = error.is_none() && upload.is_done();
         let up_reusable = sound
             && framing != Framing::UntilEnd
-            && self.response.keeps_alive()
+            && keeps_alive
             && self.up.input.is_empty()
             && !self.up.eof;
         Ok(self.finished(sound && !close, up_reusable, error, false))
     }
 
+    /// How a response to a request with a credential is treated.
+    fn treatment(&self, framing: Framing) -> Result<Option<Treatment>, ExchangeError> {
+        let Some(redactor) = self.redactor else {
+            return Ok(None);
+        };
+        Treatment::of(redactor, self.response, framing != Framing::None)
+            .map(Some)
+            .map_err(|error| ExchangeError::Upstream(error.to_string()))
+    }
+
+    /// Takes secrets out of the response's head. Everything that is read from it has been read before.
+    fn redact_head(&mut self) {
+        if let Some(redactor) = self.redactor {
+            let rest = &mut self.response.bytes[STATUS_LINE..];
+            *self.redacted += redactor.redact(rest) as u64;
+        }
+    }
+
     /// Moves the response, and beside it the rest of the request if there is any.
-    async fn transfer(&mut self, upload: &mut Pump, download: &mut Pump) -> Result<(), String> {
+    async fn transfer(
+        &mut self,
+        upload: &mut Pump,
+        download: &mut Pump,
+    ) -> Result<(), ExchangeError> {
         let mut failed = false;
         self.watch.begin();
         poll_fn(|cx| {
-            if let Poll::Ready(Err(error)) = self.poll_upload(cx, upload, &mut failed) {
-                return Poll::Ready(Err(error.to_string()));
-            }
-            if let Poll::Ready(result) = download.poll(cx, self.up, self.down) {
-                let side = |error: &PumpError| match error {
-                    PumpError::Write(_) => "downstream",
-                    _ => "upstream",
+            loop {
+                if let Poll::Ready(Err(error)) = self.poll_upload(cx, upload, &mut failed) {
+                    return Poll::Ready(Err(error));
+                }
+                if let Poll::Ready(result) = download.poll(cx, self.up, self.down) {
+                    return Poll::Ready(result.map_err(|error| match error {
+                        PumpError::Write(_) => ExchangeError::Client(error.to_string()),
+                        _ => ExchangeError::Upstream(error.to_string()),
+                    }));
+                }
+                self.count();
+                let (holding, held_up) = (download.is_holding(), download.held_up);
+                let limit = match (held_up, holding) {
+                    (true, _) => self.limits.stall,
+                    (false, true) => HOLD,
+                    (false, false) => self.limits.response_wait,
                 };
-                return Poll::Ready(result.map_err(|error| format!("{}: {error}", side(&error))));
+                ready!(self.watch.poll_stalled(
+                    cx,
+                    self.down.progress() + self.up.progress(),
+                    limit
+                ));
+                if held_up || !holding {
+                    let text = "the response stalled".to_owned();
+                    return Poll::Ready(Err(ExchangeError::Upstream(text)));
+                }
+                download.release(self.down);
+                self.watch.begin();
             }
-            self.count();
-            let limit = if download.held_up {
-                self.limits.stall
-            } else {
-                self.limits.response_wait
-            };
-            ready!(
-                self.watch
-                    .poll_stalled(cx, self.down.progress() + self.up.progress(), limit)
-            );
-            Poll::Ready(Err("the response stalled".into()))
         })
         .await
     }
@@ -313,7 +398,7 @@ impl<D: Stream, U: Stream> Exchange<'_, D, U> {
         &mut self,
         down_reusable: bool,
         up_reusable: bool,
-        error: Option<String>,
+        error: Option<ExchangeError>,
         upgraded: bool,
     ) -> Exchanged {
         self.count();

@@ -63,10 +63,12 @@ pub(crate) enum FieldName {
     Connection,
     Upgrade,
     Expect,
+    /// `TE`: what the sender can take beside the body.
+    Te,
     /// Belongs to one connection (RFC 9110 section 7.6.1) or to a proxy, and ends here.
     HopByHop,
-    /// Claims about where a request came from or should go, which only the operator's side could make (D38), and
-    /// names that only the gate may use.
+    /// Claims about where a request came from or should go, which only the operator's side could make (D38), a method
+    /// other than the one that is judged, and names that only the gate may use.
     Claim,
     /// `Alt-Svc`: would send the client to a protocol that has no way out (D34).
     AltSvc,
@@ -201,10 +203,10 @@ const TOKEN: [bool; 256] = {
     table
 };
 
-fn classify(name: &[u8]) -> FieldName {
+pub(crate) fn classify(name: &[u8]) -> FieldName {
     use FieldName::{
-        AltSvc, Claim, Connection, ContentLength, Expect, HopByHop, Host, Other, TransferEncoding,
-        Upgrade,
+        AltSvc, Claim, Connection, ContentLength, Expect, HopByHop, Host, Other, Te,
+        TransferEncoding, Upgrade,
     };
     let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
     let begins =
@@ -215,7 +217,8 @@ fn classify(name: &[u8]) -> FieldName {
         b'c' if is(b"content-length") => ContentLength,
         b'c' if is(b"connection") => Connection,
         b't' if is(b"transfer-encoding") => TransferEncoding,
-        b't' if is(b"te") || is(b"trailer") => HopByHop,
+        b't' if is(b"te") => Te,
+        b't' if is(b"trailer") => HopByHop,
         b'u' if is(b"upgrade") => Upgrade,
         b'e' if is(b"expect") => Expect,
         b'k' if is(b"keep-alive") => HopByHop,
@@ -223,6 +226,8 @@ fn classify(name: &[u8]) -> FieldName {
         b'p' if begins(b"palisade-") => Claim,
         b'f' if is(b"forwarded") => Claim,
         b'x' if begins(b"x-forwarded-") || begins(b"x-envoy-") => Claim,
+        b'x' if is(b"x-http-method") || is(b"x-http-method-override") => Claim,
+        b'x' if is(b"x-method-override") => Claim,
         b'x' if is(b"x-original-url") || is(b"x-rewrite-url") || is(b"x-real-ip") => Claim,
         b'a' if is(b"alt-svc") => AltSvc,
         _ => Other,

@@ -5,17 +5,34 @@ use palisade_credential::Placeholders;
 use palisade_policy::CredentialName;
 
 use crate::http::outgoing::Carried;
+use crate::http::request::RequestHead;
+
+/// The credential whose placeholder stands in this request's head where it is not bound to.
+pub(crate) fn in_request(
+    placeholders: &Placeholders,
+    head: &RequestHead,
+    carried: Option<&Carried>,
+) -> Option<CredentialName> {
+    let found = in_bytes(placeholders, &head.bytes)?;
+    if carried.is_none() {
+        return Some(found);
+    }
+    let fields = head.fields.iter().map(|field| {
+        (
+            &head.bytes[field.name.clone()],
+            &head.bytes[field.value.clone()],
+        )
+    });
+    in_head(placeholders, head.target(), fields, carried)
+}
 
 /// The credential whose placeholder stands in a request head where it is not bound to. `target` is path and query.
-pub(crate) fn in_head<'a>(
+fn in_head<'a>(
     placeholders: &Placeholders,
     target: &[u8],
     fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
     carried: Option<&Carried>,
 ) -> Option<CredentialName> {
-    if placeholders.is_empty() {
-        return None;
-    }
     in_target(placeholders, target, carried).or_else(|| {
         fields
             .filter_map(|(name, value)| {
@@ -30,7 +47,7 @@ pub(crate) fn in_head<'a>(
 }
 
 /// The same of a head whose request carries no credential, all of it at once.
-pub(crate) fn in_bytes(placeholders: &Placeholders, bytes: &[u8]) -> Option<CredentialName> {
+fn in_bytes(placeholders: &Placeholders, bytes: &[u8]) -> Option<CredentialName> {
     if placeholders.is_empty() {
         return None;
     }

@@ -5,9 +5,15 @@ use std::io;
 use std::io::Write as _;
 use std::task::{Context, Poll, ready};
 
+use palisade_credential::DecodeError;
+use palisade_policy::CredentialName;
+
 use crate::conn::{Conn, Stream};
 use crate::http::body::{BodyError, Decoder, Step};
+use crate::http::filter::Filter;
+use crate::http::frames::FrameError;
 use crate::http::head::Framing;
+use crate::http::trailers::Kept;
 
 /// Bytes gathered for one write before the rest waits. Small bodies leave together with their head.
 const GATHER: usize = 64 * 1024;
@@ -18,6 +24,10 @@ pub(crate) enum PumpError {
     Read(io::Error),
     Write(io::Error),
     Body(BodyError),
+    Coding(DecodeError),
+    Frame(FrameError),
+    /// The placeholder of this credential came by.
+    Placeholder(CredentialName),
 }
 
 impl fmt::Display for PumpError {
@@ -26,6 +36,9 @@ impl fmt::Display for PumpError {
             Self::Read(error) => write!(f, "read: {error}"),
             Self::Write(error) => write!(f, "write: {error}"),
             Self::Body(error) => error.fmt(f),
+            Self::Coding(error) => error.fmt(f),
+            Self::Frame(error) => error.fmt(f),
+            Self::Placeholder(name) => write!(f, "the placeholder of credential {name}"),
         }
     }
 }
@@ -33,11 +46,16 @@ impl fmt::Display for PumpError {
 /// One body on its way.
 pub(crate) struct Pump {
     decoder: Decoder,
+    filter: Filter,
+    /// Trailers that are to be passed on.
+    trailers: Option<Kept>,
     /// Frame the body as chunks on the way out.
     chunked: bool,
     /// Pass the end of the stream on, as a tunnel does.
     shut: bool,
     stage: Stage,
+    /// What the filter let through, before it is framed.
+    scratch: Vec<u8>,
     /// It waits for the receiving side.
     pub(crate) held_up: bool,
 }
@@ -51,14 +69,16 @@ enum Stage {
 }
 
 impl Pump {
-    /// A body framed like this; it goes out in the same framing, except that `chunked` may be turned off for
-    /// receivers of HTTP/1.0.
-    pub(crate) fn body(framing: Framing, chunked_allowed: bool) -> Self {
+    /// A body that comes framed like this; it goes out in chunks, or as it is.
+    pub(crate) fn body(framing: Framing, chunked: bool) -> Self {
         Self {
             decoder: Decoder::new(framing),
-            chunked: framing == Framing::Chunked && chunked_allowed,
+            filter: Filter::None,
+            trailers: None,
+            chunked,
             shut: false,
             stage: Stage::Moving,
+            scratch: Vec::new(),
             held_up: false,
         }
     }
@@ -71,8 +91,39 @@ impl Pump {
         }
     }
 
+    /// The same, looked at on its way.
+    pub(crate) fn through(mut self, filter: Filter) -> Self {
+        self.filter = filter;
+        self
+    }
+
+    /// The same, with those of its trailers that may pass. Only chunks have any.
+    pub(crate) fn with_trailers(mut self) -> Self {
+        self.trailers = self.chunked.then(Kept::default);
+        self
+    }
+
     pub(crate) fn is_done(&self) -> bool {
         self.stage == Stage::Done
+    }
+
+    /// Bytes wait for more of what might be a secret.
+    pub(crate) fn is_holding(&self) -> bool {
+        self.filter.is_holding()
+    }
+
+    /// Secrets redacted since this was asked last.
+    pub(crate) fn take_found(&mut self) -> u64 {
+        self.filter.take_found()
+    }
+
+    /// Sends on what is held back, without an end to wait for.
+    pub(crate) fn release<B>(&mut self, to: &mut Conn<B>) {
+        let mut made = std::mem::take(&mut self.scratch);
+        self.filter.release(&mut made);
+        self.frame(&made, &mut to.output);
+        made.clear();
+        self.scratch = made;
     }
 
     /// Moves what can be moved. Ready once all of the body is sent.
@@ -110,52 +161,129 @@ impl Pump {
         to: &mut Conn<B>,
     ) -> Poll<Result<(), PumpError>> {
         loop {
+            if self.filter.has_more() {
+                ready!(self.poll_room(cx, to))?;
+                self.push(&mut &[][..], to)?;
+                continue;
+            }
             match self
                 .decoder
                 .step(from.input.bytes())
                 .map_err(PumpError::Body)?
             {
                 Step::Skip(count) => from.consume(count),
-                Step::Data(count) if !self.chunked && to.flushed() => {
-                    self.held_up = true;
-                    let passed = ready!(from.poll_pass(cx, to, count)).map_err(PumpError::Write)?;
-                    self.held_up = false;
-                    self.decoder.took(passed);
-                }
-                Step::Data(_) if to.output.len() >= GATHER => ready!(self.poll_flush(cx, to))?,
-                Step::Data(count) => {
-                    let count = count.min(GATHER);
-                    self.gather(from, to, count);
-                    self.decoder.took(count);
-                }
-                Step::Done => {
-                    if self.chunked {
-                        to.output.extend_from_slice(b"0\r\n\r\n");
+                Step::Trailer(count) => {
+                    if let Some(kept) = &mut self.trailers {
+                        let line = &from.input.bytes()[..count - 2];
+                        kept.line(line, |value| self.filter.whole(value));
                     }
+                    from.consume(count);
+                }
+                Step::Data(count) => ready!(self.poll_data(cx, count, from, to))?,
+                Step::Done => {
+                    self.finish(to)?;
                     return Poll::Ready(Ok(()));
                 }
                 Step::More => {
                     ready!(self.poll_flush(cx, to))?;
                     if ready!(from.poll_fill(cx)).map_err(PumpError::Read)? == 0 {
                         self.decoder.end().map_err(PumpError::Body)?;
-                        return Poll::Ready(Ok(()));
                     }
                 }
             }
         }
     }
 
-    fn gather<A: Stream, B: Stream>(&self, from: &mut Conn<A>, to: &mut Conn<B>, count: usize) {
-        let data = &from.input.bytes()[..count];
-        if self.chunked {
-            // Writing to a vector cannot fail.
-            let _ = write!(to.output, "{count:x}\r\n");
+    /// Moves some of `count` bytes of the body, which stand at the front of the input.
+    fn poll_data<A: Stream, B: Stream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        count: usize,
+        from: &mut Conn<A>,
+        to: &mut Conn<B>,
+    ) -> Poll<Result<(), PumpError>> {
+        self.filter.look(&from.input.bytes()[..count])?;
+        if self.filter.changes() {
+            ready!(self.poll_room(cx, to))?;
+            let count = count.min(GATHER);
+            let mut rest = &from.input.bytes()[..count];
+            let result = self.push(&mut rest, to);
+            let taken = count - rest.len();
+            from.consume(taken);
+            self.decoder.took(taken);
+            return Poll::Ready(result);
         }
-        to.output.extend_from_slice(data);
+        if !self.chunked && to.flushed() {
+            self.held_up = true;
+            let passed = ready!(from.poll_pass(cx, to, count)).map_err(PumpError::Write)?;
+            self.held_up = false;
+            self.took(passed);
+            return Poll::Ready(Ok(()));
+        }
+        ready!(self.poll_room(cx, to))?;
+        let count = count.min(GATHER);
+        self.frame(&from.input.bytes()[..count], &mut to.output);
+        from.consume(count);
+        self.took(count);
+        Poll::Ready(Ok(()))
+    }
+
+    fn took(&mut self, count: usize) {
+        self.decoder.took(count);
+        self.filter.took(count);
+    }
+
+    /// Lets bytes through the filter and onto the output.
+    fn push<B>(&mut self, data: &mut &[u8], to: &mut Conn<B>) -> Result<(), PumpError> {
+        if !self.chunked {
+            return self.filter.push(data, &mut to.output);
+        }
+        let mut made = std::mem::take(&mut self.scratch);
+        let result = self.filter.push(data, &mut made);
+        self.frame(&made, &mut to.output);
+        made.clear();
+        self.scratch = made;
+        result
+    }
+
+    fn finish<B>(&mut self, to: &mut Conn<B>) -> Result<(), PumpError> {
+        let mut made = std::mem::take(&mut self.scratch);
+        self.filter.finish(&mut made)?;
+        self.frame(&made, &mut to.output);
         if self.chunked {
+            to.output.extend_from_slice(b"0\r\n");
+            if let Some(kept) = &self.trailers {
+                to.output.extend_from_slice(kept.lines());
+            }
             to.output.extend_from_slice(b"\r\n");
         }
-        from.consume(count);
+        Ok(())
+    }
+
+    fn frame(&self, data: &[u8], output: &mut Vec<u8>) {
+        if data.is_empty() {
+            return;
+        }
+        if self.chunked {
+            // Writing to a vector cannot fail.
+            let _ = write!(output, "{:x}\r\n", data.len());
+        }
+        output.extend_from_slice(data);
+        if self.chunked {
+            output.extend_from_slice(b"\r\n");
+        }
+    }
+
+    /// Ready once there is room for more in the output.
+    fn poll_room<B: Stream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &mut Conn<B>,
+    ) -> Poll<Result<(), PumpError>> {
+        if to.output.len() < GATHER {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_flush(cx, to)
     }
 
     fn poll_flush<B: Stream>(

@@ -5,11 +5,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use palisade_credential::{
-    Coding, ContentDecoder, DecodeError, Progress, RedactStream, Redactor,
-};
+use palisade_credential::{Coding, ContentDecoder, DecodeError, Progress, RedactStream, Redactor};
 
-use crate::http::head;
+use crate::http::asked::is_grpc;
+use crate::http::head::{self, Field, FieldName};
+use crate::http::response::ResponseHead;
 
 /// Fields that would no longer be true of a body that was decoded: digests of what was encoded.
 const OF_THE_CODING: [&[u8]; 4] = [
@@ -47,21 +47,46 @@ pub(crate) struct Treatment {
 }
 
 impl Treatment {
-    /// Judges a final response by its status and its `Content-Encoding` fields.
-    pub(crate) fn new<'a>(
+    /// Judges a final response.
+    pub(crate) fn of(
+        redactor: &Arc<Redactor>,
+        head: &ResponseHead,
+        has_body: bool,
+    ) -> Result<Self, Unreadable> {
+        let values = |name: &'static [u8]| {
+            let named = move |field: &&Field| {
+                field.id == FieldName::Other
+                    && head.bytes[field.name.clone()].eq_ignore_ascii_case(name)
+            };
+            let fields = head.fields.iter().filter(named);
+            fields.map(|field| &head.bytes[field.value.clone()])
+        };
+        let encodings = values(b"content-encoding");
+        if !has_body {
+            return Ok(Self::without_body(redactor, encodings));
+        }
+        let mut treatment = Self::new(redactor, head.status, encodings)?;
+        if values(b"content-type").any(is_grpc) {
+            treatment.body.messages = Some(Messages::default());
+        }
+        Ok(treatment)
+    }
+
+    /// Judges a final response with a body by its status and its `Content-Encoding` fields.
+    fn new<'a>(
         redactor: &Arc<Redactor>,
         status: u16,
         encodings: impl Iterator<Item = &'a [u8]>,
     ) -> Result<Self, Unreadable> {
-        if status == 206 {
+        // 226 is a delta (RFC 3229).
+        if matches!(status, 206 | 226) {
             return Err(Unreadable::Part);
         }
         let mut codings = Vec::new();
         for value in encodings {
             codings.extend(Coding::parse(value).ok_or(Unreadable::Coding)?);
         }
-        codings.retain(|coding| *coding != Coding::Identity);
-        if codings.len() > CODINGS_MAX {
+        if codings.len() > Coding::MOST {
             return Err(Unreadable::Coding);
         }
         let decoded = !codings.is_empty();
@@ -70,6 +95,17 @@ impl Treatment {
             body: BodyFilter::new(redactor, decoder),
             decoded,
         })
+    }
+
+    /// The same of a response without a body: its fields describe one as it would have been sent.
+    fn without_body<'a>(
+        redactor: &Arc<Redactor>,
+        mut encodings: impl Iterator<Item = &'a [u8]>,
+    ) -> Self {
+        Self {
+            body: BodyFilter::plain(redactor),
+            decoded: encodings.any(|value| !value.eq_ignore_ascii_case(b"identity")),
+        }
     }
 
     /// Whether a field of the response is left out.
@@ -89,9 +125,6 @@ impl Treatment {
     }
 }
 
-/// Codings of one response, over all its fields. Real ones have one.
-const CODINGS_MAX: usize = 3;
-
 /// Decodes and redacts one body.
 pub(crate) struct BodyFilter {
     decoder: Option<ContentDecoder>,
@@ -99,10 +132,10 @@ pub(crate) struct BodyFilter {
     redactor: Arc<Redactor>,
     /// Decoded and not yet redacted.
     plain: Vec<u8>,
-    /// Bytes that went in, decoded, and have not come out: the beginning of a secret, perhaps.
-    held: usize,
     /// There is more to come of what went in.
     more: bool,
+    /// It is a stream of messages, each of which is to pass once it is complete.
+    messages: Option<Messages>,
     found: u64,
 }
 
@@ -113,8 +146,8 @@ impl BodyFilter {
             redact: redactor.stream(),
             redactor: Arc::clone(redactor),
             plain: Vec::new(),
-            held: 0,
             more: false,
+            messages: None,
             found: 0,
         }
     }
@@ -157,14 +190,13 @@ impl BodyFilter {
 
     /// Whether bytes are held back, as they may be the beginning of a secret.
     pub(crate) fn is_holding(&self) -> bool {
-        self.held > 0
+        self.redact.held() > 0
     }
 
     /// Lets go of what is held back: nothing that came later belongs to it.
     pub(crate) fn release(&mut self, out: &mut Vec<u8>) {
         self.found += self.redact.finish(out) as u64;
         self.redact = self.redactor.stream();
-        self.held = 0;
     }
 
     /// Redacts what is complete: a header value, a trailer.
@@ -177,13 +209,67 @@ impl BodyFilter {
         std::mem::take(&mut self.found)
     }
 
-    fn redact_piece(&mut self, data: &[u8], out: &mut Vec<u8>) {
-        let before = out.len();
-        self.found += self.redact.push(data, out) as u64;
-        // Redaction keeps lengths, so what is missing is what is held.
-        self.held = (self.held + data.len()).saturating_sub(out.len() - before);
+    fn redact_piece(&mut self, mut data: &[u8], out: &mut Vec<u8>) {
+        while let Some((count, ends)) = self.messages.as_mut().and_then(|m| m.next(data)) {
+            let (part, rest) = data.split_at(count);
+            self.found += self.redact.push(part, out) as u64;
+            if ends && self.is_holding() {
+                self.release(out);
+            }
+            data = rest;
+        }
+        if !data.is_empty() {
+            self.found += self.redact.push(data, out) as u64;
+        }
     }
 }
+
+/// Where the messages of a gRPC stream end: one byte of flags, four of length, and the message. A message that waited for
+/// the next one would stop a conversation, in which the next one is an answer.
+#[derive(Default)]
+struct Messages {
+    head: [u8; 5],
+    /// Bytes of the head so far.
+    seen: usize,
+    /// Bytes of the message to come.
+    left: usize,
+}
+
+impl Messages {
+    /// How many of these bytes belong together, and whether a message ends with them. None: there are no bytes.
+    fn next(&mut self, data: &[u8]) -> Option<(usize, bool)> {
+        if data.is_empty() {
+            return None;
+        }
+        if self.seen < self.head.len() {
+            let count = data.len().min(self.head.len() - self.seen);
+            self.head[self.seen..self.seen + count].copy_from_slice(&data[..count]);
+            self.seen += count;
+            let [_, length @ ..] = self.head;
+            let is_whole = self.seen == self.head.len();
+            self.left = if is_whole {
+                u32::from_be_bytes(length) as usize
+            } else {
+                0
+            };
+            return Some((count, self.end()));
+        }
+        let count = data.len().min(self.left);
+        self.left -= count;
+        Some((count, self.end()))
+    }
+
+    fn end(&mut self) -> bool {
+        let ends = self.seen == self.head.len() && self.left == 0;
+        if ends {
+            self.seen = 0;
+        }
+        ends
+    }
+}
+
+/// Codings that are undone as they come. zstd can be undone too, but not without a delay.
+const WANTED: [&[u8]; 5] = [b"gzip", b"x-gzip", b"deflate", b"br", b"identity"];
 
 /// The members of an `Accept-Encoding` list that can be undone here; `identity` where there is none.
 pub(crate) fn readable_codings<'a>(values: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
@@ -191,7 +277,10 @@ pub(crate) fn readable_codings<'a>(values: impl Iterator<Item = &'a [u8]>) -> Ve
     for member in values.flat_map(head::list) {
         let coding = member.split(|b| *b == b';').next().unwrap_or_default();
         let coding = coding.trim_ascii();
-        if coding != b"*" && Coding::parse(coding).is_some() {
+        if WANTED
+            .iter()
+            .any(|wanted| coding.eq_ignore_ascii_case(wanted))
+        {
             if !kept.is_empty() {
                 kept.extend_from_slice(b", ");
             }
@@ -202,4 +291,76 @@ pub(crate) fn readable_codings<'a>(values: impl Iterator<Item = &'a [u8]>) -> Ve
         kept.extend_from_slice(b"identity");
     }
     kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c08_only_codings_that_can_be_undone_are_asked_for() {
+        let of = |values: &[&str]| {
+            let values = values.iter().map(|value| value.as_bytes());
+            String::from_utf8(readable_codings(values)).unwrap()
+        };
+        assert_eq!(of(&["gzip, deflate, br, zstd"]), "gzip, deflate, br");
+        assert_eq!(of(&["GZIP;q=0.5, *;q=0.1", "sdch, br"]), "GZIP;q=0.5, br");
+        assert_eq!(of(&["zstd"]), "identity");
+        assert_eq!(of(&["*"]), "identity");
+        assert_eq!(of(&[""]), "identity");
+    }
+
+    #[test]
+    fn a_grpc_message_passes_once_it_is_complete() {
+        let secret = b"a-secret-of-some-length";
+        let redactor = Arc::new(Redactor::new([&secret[..]]));
+        let message = |text: &[u8]| {
+            let length = u32::try_from(text.len()).unwrap().to_be_bytes();
+            [&[0][..], &length, text].concat()
+        };
+        let sent = [
+            message(b"x a-sec"),
+            message(b""),
+            message(secret),
+            message(b"a"),
+        ]
+        .concat();
+        let expected = [
+            message(b"x a-sec"),
+            message(b""),
+            message(&[b'*'; 23]),
+            message(b"a"),
+        ];
+        for step in 1..sent.len() {
+            let mut filter = BodyFilter::plain(&redactor);
+            filter.messages = Some(Messages::default());
+            let mut out = Vec::new();
+            for mut piece in sent.chunks(step) {
+                filter.push(&mut piece, &mut out).unwrap();
+            }
+            assert!(!filter.is_holding(), "{step}");
+            assert_eq!(out, expected.concat(), "{step}");
+        }
+        // Without borders the last byte would wait for the rest of a secret.
+        let mut filter = BodyFilter::plain(&redactor);
+        filter.push(&mut &sent[..], &mut Vec::new()).unwrap();
+        assert!(filter.is_holding());
+    }
+
+    #[test]
+    fn c08_what_cannot_be_searched_is_not_passed_on() {
+        let redactor = Arc::new(Redactor::new([&b"a-secret-of-some-length"[..]]));
+        let of = |status, values: &[&'static str]| {
+            let values = values.iter().map(|value| value.as_bytes());
+            Treatment::new(&redactor, status, values).map(|treatment| treatment.decoded)
+        };
+        assert_eq!(of(200, &[]), Ok(false));
+        assert_eq!(of(200, &["identity"]), Ok(false));
+        assert_eq!(of(200, &["gzip"]), Ok(true));
+        assert_eq!(of(200, &["gzip", "br"]), Ok(true));
+        assert_eq!(of(200, &["gzip, br", "gzip"]), Err(Unreadable::Coding));
+        assert_eq!(of(200, &["compress"]), Err(Unreadable::Coding));
+        assert_eq!(of(206, &[]), Err(Unreadable::Part));
+        assert_eq!(of(226, &[]), Err(Unreadable::Part));
+    }
 }

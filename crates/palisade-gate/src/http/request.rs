@@ -92,6 +92,8 @@ pub(crate) struct Intent {
     pub(crate) keep_alive: bool,
     pub(crate) expects_continue: bool,
     pub(crate) websocket: bool,
+    /// The client can take trailers.
+    pub(crate) takes_trailers: bool,
     /// It is HEAD: the response has no body.
     pub(crate) is_head: bool,
     /// Sent twice it does what it does sent once (RFC 9110 section 9.2.2), and it has no body.
@@ -167,6 +169,7 @@ impl RequestHead {
             keep_alive: !self.is_1_0() && !options.close,
             expects_continue: options.expects_continue,
             websocket: options.websocket,
+            takes_trailers: options.takes_trailers,
             is_head: method == b"HEAD",
             repeatable: framing == Framing::None
                 && matches!(
@@ -228,6 +231,10 @@ impl RequestHead {
                         upgrade |= option.eq_ignore_ascii_case(b"upgrade");
                     }
                 }
+                FieldName::Te => {
+                    let trailers = |item: &[u8]| item.eq_ignore_ascii_case(b"trailers");
+                    options.takes_trailers |= !self.is_1_0() && head::list(value).any(trailers);
+                }
                 FieldName::Upgrade => websocket |= value.eq_ignore_ascii_case(b"websocket"),
                 FieldName::Expect if value.eq_ignore_ascii_case(b"100-continue") => {
                     options.expects_continue = !self.is_1_0();
@@ -246,6 +253,7 @@ struct Options {
     close: bool,
     websocket: bool,
     expects_continue: bool,
+    takes_trailers: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]

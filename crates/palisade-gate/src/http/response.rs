@@ -47,6 +47,15 @@ impl ResponseHead {
         Ok(stated.unwrap_or(Framing::UntilEnd))
     }
 
+    /// The length that is stated, of a body that may not be sent.
+    pub(crate) fn described_length(&self) -> Result<Option<u64>, HeadError> {
+        let may_describe = self.status != 204 && !self.is_interim();
+        Ok(match head::framing(&self.bytes, &self.fields)? {
+            Some(Framing::Length(length)) if may_describe => Some(length),
+            _ => None,
+        })
+    }
+
     /// Whether the upstream connection can carry another request.
     pub(crate) fn keeps_alive(&self) -> bool {
         let close = self

@@ -294,7 +294,7 @@ fn c02_c04_fields_of_one_hop_and_of_proxies_end_at_the_gate() {
     for way in PLAIN_WAYS {
         let (server, gate) = setup();
         let lines = b"proxy-authorization: Basic c2VjcmV0\r\nProxy-Connection: keep-alive\r\nproxy-x: y\r\n\
-            connection: x-named, keep-alive\r\nX-Named: z\r\nkeep-alive: timeout=5\r\nte: trailers\r\n\
+            connection: x-named, keep-alive\r\nX-Named: z\r\nkeep-alive: timeout=5\r\nte: gzip\r\n\
             trailer: x\r\npalisade-token: t\r\naccept: */*\r\n";
         let response = send(&gate, way, &raw(way, "GET", lines, b""));
         response.assert_ok("ok");

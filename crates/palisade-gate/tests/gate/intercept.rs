@@ -103,7 +103,7 @@ fn the_authority_signs_for_its_hosts_alone() {
     assert!(gate.trust.contains("BEGIN CERTIFICATE"));
     let refused = gate
         .tunnel(Way::Connect, "a.example", 443)
-        .secure(&Authority::new().pem().to_owned(), "a.example", H1)
+        .secure(Authority::new().pem(), "a.example", H1)
         .err()
         .expect("another authority");
     assert!(refused.contains("certificate"), "{refused}");

@@ -1,6 +1,7 @@
 //! A gate on loopback, scripted upstreams, a log in memory, and a client for each way in.
 
 mod client;
+mod credentials;
 mod hello;
 mod server;
 mod sink;
@@ -13,8 +14,9 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use palisade_credential::Credentials;
 use palisade_gate::{
-    Gate, GateConfig, GateLimits, LocalAddress, OriginalDestination, Resolve, ResolveFuture,
+    Gate, GateConfig, GateLimits, LocalAddress, Notice, OriginalDestination, Resolve, ResolveFuture,
     Summary, SummaryHandle, TlsConfig, UpstreamProxy,
 };
 use palisade_policy::{
@@ -24,10 +26,13 @@ use palisade_protocol::{EgressEndpoint, Listener, ListenerKind};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
+pub(crate) use credentials::{
+    Notices, bearer, carrying, credentials, placeholder, query, secret,
+};
 pub(crate) use client::{Client, PLAIN_WAYS, Response, TUNNELS, Way, question, request};
 pub(crate) use hello::{hello, hello_with, in_records, server_name};
 pub(crate) use server::Server;
-pub(crate) use sink::MemorySink;
+pub(crate) use sink::{MemorySink, Record};
 
 /// A policy under construction, with its upstreams.
 #[derive(Default)]
@@ -37,6 +42,7 @@ pub(crate) struct Setup {
     addresses: HashMap<String, Vec<std::net::IpAddr>>,
     proxy: Option<UpstreamProxy>,
     roots: Option<String>,
+    credentials: Option<Credentials>,
 }
 
 pub(crate) fn rule(pattern: &str) -> Rule {
@@ -97,11 +103,13 @@ impl Setup {
     }
 
     /// Ends TLS where a rule needs it, and trusts upstream what this authority signed.
-    pub(crate) fn intercept(
-        mut self,
-        upstreams: &palisade_test_support::authority::Authority,
-    ) -> Self {
+    pub(crate) fn intercept(mut self, upstreams: &palisade_test_support::authority::Authority) -> Self {
         self.roots = Some(upstreams.pem().to_owned());
+        self
+    }
+
+    pub(crate) fn credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = Some(credentials);
         self
     }
 
@@ -158,11 +166,14 @@ impl Setup {
             Some(roots) => tls::config(&policy, roots),
             None => (TlsConfig::default(), String::new()),
         };
+        let notices = Arc::new(Notices::default());
         let gate = Gate::new(GateConfig {
             policy,
             audit: Arc::clone(&sink) as Arc<dyn palisade_audit::Sink>,
             limits: self.limits,
             tls,
+            credentials: self.credentials.unwrap_or_else(Credentials::none),
+            notices: Arc::clone(&notices) as Arc<dyn Notice>,
             upstream_proxy: self.proxy,
             resolver: Arc::clone(&resolver) as Arc<dyn Resolve>,
             original_destination,
@@ -185,6 +196,7 @@ impl Setup {
             destinations,
             resolver,
             trust,
+            notices,
             running: Some((stop, thread)),
         }
     }
@@ -211,6 +223,8 @@ pub(crate) struct TestGate {
     pub(crate) summary: SummaryHandle,
     destinations: Arc<Destinations>,
     pub(crate) resolver: Arc<FixedNames>,
+    /// Lines to the person.
+    pub(crate) notices: Arc<Notices>,
     /// The session's authority, PEM.
     pub(crate) trust: String,
     running: Option<(oneshot::Sender<()>, JoinHandle<Summary>)>,

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use palisade_audit::{Entry, Event, EventKind, Outcome, Sink, SinkError};
+use palisade_audit::{Entry, Event, EventKind, Outcome, Sink, SinkError, Spoken};
 
 #[derive(Default)]
 pub(crate) struct MemorySink {
@@ -29,6 +29,10 @@ pub(crate) struct Record {
     pub(crate) up: u64,
     pub(crate) down: u64,
     pub(crate) error: Option<String>,
+    pub(crate) intercepted: bool,
+    pub(crate) spoken: Option<Spoken>,
+    pub(crate) credential: Option<String>,
+    pub(crate) redacted: u64,
 }
 
 impl MemorySink {
@@ -107,6 +111,10 @@ fn record(event: &Event) -> Record {
         bytes_up,
         bytes_down,
         error,
+        intercepted,
+        protocol,
+        credential,
+        redacted,
         ..
     } = event.kind.clone()
     else {
@@ -126,5 +134,9 @@ fn record(event: &Event) -> Record {
         up: bytes_up,
         down: bytes_down,
         error,
+        intercepted,
+        spoken: protocol,
+        credential,
+        redacted,
     }
 }
