@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use palisade_boundary::Limits;
+use palisade_credential::Definition;
 use palisade_policy::{FileAccess, FileGrant, FilePolicy, NetworkPolicy, Source};
 use palisade_protocol::{TreeAccess, TreeEntry};
 use palisade_workspace::{
@@ -14,6 +15,7 @@ use palisade_workspace::{
     workspace_tree,
 };
 
+use crate::gate_limits::GateLimits;
 use crate::proxy::UpstreamProxy;
 
 /// A value and where it was written.
@@ -98,6 +100,10 @@ pub struct Effective {
     pub processes: Option<Sourced<u32>>,
     /// The backend, where one is named.
     pub backend: Option<Sourced<String>>,
+    /// The credentials, each with where it was written, by name. Rules name them.
+    pub credentials: Vec<Sourced<Definition>>,
+    /// The bounds of the gate, as far as the policy sets them.
+    pub gate_limits: GateLimits,
     /// More roots for TLS, PEM, certificates alone. Empty if there are none.
     pub extra_ca: String,
     /// The proxy above the gate.
@@ -121,17 +127,30 @@ impl Effective {
         }
     }
 
-    /// The whole file tree of the inside. `host` is `/` outside tests.
+    /// The whole file tree of the inside, with the operator's own roots trusted. `host` is `/` outside tests.
     ///
     /// # Errors
     /// The host's root or certificate bundle cannot be read.
     pub fn tree(&self, host: &Path, account: &AgentAccount) -> Result<Vec<TreeEntry>, TreeError> {
-        let mut tree = system_tree(host, account)?;
         let trust =
             trust_tree(host, self.extra_ca.as_bytes()).map_err(|cause: io::Error| TreeError {
                 path: "/etc/ssl".into(),
                 cause,
             })?;
+        self.tree_with(host, account, trust)
+    }
+
+    /// The same with other entries in place of the operator's roots, for a session that has more to trust.
+    ///
+    /// # Errors
+    /// The host's root cannot be read.
+    pub fn tree_with(
+        &self,
+        host: &Path,
+        account: &AgentAccount,
+        trust: Vec<TreeEntry>,
+    ) -> Result<Vec<TreeEntry>, TreeError> {
+        let mut tree = system_tree(host, account)?;
         tree.extend(trust);
         tree.extend(workspace_tree(&self.plan()));
         Ok(tree)

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::secret_like::blank_secrets;
 use crate::text::Text;
 
 /// The longest line shown whole. A longer one is cut round the place in question: a terminal is no place for a minified file.
@@ -95,6 +96,13 @@ impl PolicyError {
         }
     }
 
+    /// The same place with these words.
+    #[must_use]
+    pub(crate) fn saying(mut self, message: impl Into<String>) -> Self {
+        self.0.message = message.into();
+        self
+    }
+
     /// What is wrong, in one line.
     pub fn message(&self) -> String {
         visible(&self.0.message)
@@ -162,8 +170,8 @@ impl fmt::Debug for PolicyError {
 
 impl std::error::Error for PolicyError {}
 
-/// Text that is safe on a terminal: control and bidirectional formatting characters replaced, and the user part of URLs
-/// blanked. The number of characters stays the same, so that columns stay right.
+/// Text that is safe on a terminal: control and bidirectional formatting characters replaced, the user part of URLs and what
+/// looks like a token blanked. The number of characters stays the same, so that columns stay right.
 pub(crate) fn visible(text: &str) -> String {
     let clean = text.chars().map(|c| match c {
         '\t' => ' ',
@@ -174,7 +182,7 @@ pub(crate) fn visible(text: &str) -> String {
         c if c.is_control() => '\u{fffd}',
         c => c,
     });
-    blank_user_parts(clean.collect())
+    blank_secrets(blank_user_parts(clean.collect()))
 }
 
 fn blank_user_parts(text: String) -> String {

@@ -2,9 +2,15 @@
 
 use std::fmt;
 
-use palisade_policy::{FileAccess, Layer, Protocol, Rule};
+use palisade_policy::FileAccess;
 
 use crate::effective::Effective;
+use crate::value;
+
+mod credentials;
+mod network;
+
+pub use credentials::describe_injection;
 
 /// One part of a policy in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,17 +44,18 @@ impl fmt::Display for Explanation {
 /// Puts a policy into words, each rule with where it was written.
 pub fn explain(policy: &Effective) -> Explanation {
     let section = |title, lines| Section { title, lines };
-    Explanation {
-        sections: vec![
-            section("policy", parts(policy)),
-            section("workspace", workspace(policy)),
-            section("files", files(policy)),
-            section("network", network(policy)),
-            section("environment", environment(policy)),
-            section("limits", limits(policy)),
-            section("boundary", boundary(policy)),
-        ],
-    }
+    let mut sections = vec![
+        section("policy", parts(policy)),
+        section("workspace", workspace(policy)),
+        section("files", files(policy)),
+        section("network", network::network(policy)),
+        section("credentials", credentials::credentials(policy)),
+        section("environment", environment(policy)),
+        section("limits", limits(policy)),
+        section("boundary", boundary(policy)),
+    ];
+    sections.retain(|section| !section.lines.is_empty());
+    Explanation { sections }
 }
 
 fn parts(policy: &Effective) -> Vec<String> {
@@ -79,63 +86,6 @@ fn files(policy: &Effective) -> Vec<String> {
     lines
 }
 
-fn network(policy: &Effective) -> Vec<String> {
-    let rules = &policy.network;
-    let allowed = rules.allow_rules(Layer::Operator);
-    let mut lines: Vec<String> = rules
-        .deny_rules()
-        .iter()
-        .map(|rule| rule_line("deny", rule))
-        .collect();
-    lines.extend(allowed.iter().map(|rule| rule_line("allow", rule)));
-    if rules.workspace_narrows() {
-        lines.push("of these, the workspace's own policy leaves only:".to_owned());
-        let left = rules.allow_rules(Layer::Workspace);
-        lines.extend(
-            left.iter()
-                .map(|rule| format!("  {} {} ({})", rule.pattern, rule.ports, rule.source)),
-        );
-        if left.is_empty() {
-            lines.push("  nothing".to_owned());
-        }
-    }
-    let mut mapped: Vec<String> = rules
-        .mappings()
-        .map(|(from, to)| format!("map {from} to {to}"))
-        .collect();
-    mapped.sort_unstable();
-    lines.extend(mapped);
-    if let Some(proxy) = &policy.upstream_proxy {
-        lines.push(format!(
-            "through the proxy {} ({})",
-            proxy.value, proxy.source
-        ));
-    }
-    let roots = policy.extra_ca.matches("-----BEGIN").count();
-    if roots > 0 {
-        lines.push(format!("{roots} more TLS roots"));
-    }
-    if allowed.is_empty() {
-        lines.push("nothing may be reached".to_owned());
-    } else {
-        lines.push(
-            "refused: everything else, and private addresses unless a rule names them".to_owned(),
-        );
-    }
-    lines
-}
-
-fn rule_line(verb: &str, rule: &Rule) -> String {
-    let mut line = format!("{verb} {}, {}", rule.pattern, rule.ports);
-    if rule.private {
-        line.push_str(", private addresses too");
-    }
-    if rule.protocol == Protocol::Tcp {
-        line.push_str(", any protocol");
-    }
-    format!("{line} ({})", rule.source)
-}
-
 fn environment(policy: &Effective) -> Vec<String> {
     let environment = &policy.environment;
     let passed = environment
@@ -158,7 +108,10 @@ fn limits(policy: &Effective) -> Vec<String> {
     vec![
         line(
             "memory",
-            policy.memory.as_ref().map(|l| (bytes(l.value), &l.source)),
+            policy
+                .memory
+                .as_ref()
+                .map(|l| (value::show_size(l.value), &l.source)),
         ),
         line(
             "processors",
@@ -188,22 +141,5 @@ fn word(access: FileAccess) -> &'static str {
     match access {
         FileAccess::Read => "read-only",
         FileAccess::Write => "writable",
-    }
-}
-
-/// A size in the largest unit that divides it.
-fn bytes(bytes: u64) -> String {
-    let units = [
-        (1u64 << 40, "TiB"),
-        (1 << 30, "GiB"),
-        (1 << 20, "MiB"),
-        (1 << 10, "KiB"),
-    ];
-    match units
-        .iter()
-        .find(|(unit, _)| bytes.is_multiple_of(*unit) && bytes > 0)
-    {
-        Some((unit, name)) => format!("{} {name}", bytes / unit),
-        None => format!("{bytes} bytes"),
     }
 }

@@ -10,6 +10,15 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 use toml::Spanned;
 
+use crate::gate_limits::WrittenGateLimits;
+
+mod credential;
+
+pub(crate) use credential::{
+    Credential, Inject, InjectTable, InnerSource, Keyring, OAuth2, Parts, SourceTable, TextOrParts,
+    Vault,
+};
+
 /// The only version there is.
 pub(crate) const VERSION: i64 = 1;
 
@@ -34,6 +43,10 @@ pub(crate) struct PolicyFile {
     /// What the agent may reach. Nothing, unless a rule allows it.
     #[serde(default)]
     pub network: Network,
+    /// Secrets that the gate adds to permitted requests, and that the agent never sees.
+    #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<String, Credential>"))]
+    #[serde(default)]
+    pub credentials: BTreeMap<Spanned<String>, Credential>,
     /// The agent's environment variables. Nothing is inherited that is not named.
     #[serde(default)]
     pub environment: Environment,
@@ -71,6 +84,10 @@ pub(crate) struct Filesystem {
     #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     #[serde(default)]
     pub write: Vec<Spanned<String>>,
+    /// Files and folders that are not shown though a profile names them.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
+    #[serde(default)]
+    pub withhold: Vec<Spanned<String>>,
 }
 
 /// How the agent may use the workspace.
@@ -106,6 +123,9 @@ pub(crate) struct Network {
     /// Destinations the agent may not reach, whatever allows them.
     #[serde(default)]
     pub deny: Vec<DenyRule>,
+    /// Bounds of the gate.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<WrittenGateLimits>"))]
+    pub limits: Option<Spanned<WrittenGateLimits>>,
 }
 
 /// One destination the agent may reach.
@@ -128,6 +148,22 @@ pub(crate) struct AllowRule {
     /// What may be spoken.
     #[cfg_attr(feature = "schema", schemars(with = "Option<Protocol>"))]
     pub protocol: Option<Spanned<Protocol>>,
+    /// Methods, as they are sent (`"GET"`). Without them: every one.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Vec<String>>"))]
+    pub methods: Option<Spanned<Vec<Spanned<String>>>>,
+    /// Paths: `*` is any part of one segment, `**` any number of segments. Without them: every one.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Vec<String>>"))]
+    pub paths: Option<Spanned<Vec<Spanned<String>>>>,
+    /// Whether TLS is ended at the gate. Without a word: where a rule has to look inside. `false` passes it unread, for
+    /// clients that trust no roots but their own.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<bool>"))]
+    pub intercept: Option<Spanned<bool>>,
+    /// The name of the credential that the gate adds.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    pub credential: Option<Spanned<String>>,
+    /// Whether the credential may be sent in clear text (`http://`), where everybody on the way can read it.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<bool>"))]
+    pub dangerous_plaintext: Option<Spanned<bool>>,
 }
 
 /// What may be spoken on a permitted connection.
@@ -137,6 +173,10 @@ pub(crate) struct AllowRule {
 pub(crate) enum Protocol {
     /// HTTP, or TLS that names the host. The default.
     Http,
+    /// WebSocket, from its handshake on.
+    WebSocket,
+    /// gRPC.
+    Grpc,
     /// Any bytes, unread.
     Tcp,
 }
@@ -155,6 +195,12 @@ pub(crate) struct DenyRule {
         schemars(with = "Option<Vec<std::num::NonZeroU16>>")
     )]
     pub ports: Option<Spanned<Vec<Spanned<i64>>>>,
+    /// Methods, as they are sent (`"DELETE"`). Without them: every one.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Vec<String>>"))]
+    pub methods: Option<Spanned<Vec<Spanned<String>>>>,
+    /// Paths: `*` is any part of one segment, `**` any number of segments. Without them: every one.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Vec<String>>"))]
+    pub paths: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
 /// The agent's environment variables.
@@ -166,6 +212,10 @@ pub(crate) struct Environment {
     #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     #[serde(default)]
     pub pass: Vec<Spanned<String>>,
+    /// Names of variables that are not taken over though a profile names them.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
+    #[serde(default)]
+    pub withhold: Vec<Spanned<String>>,
     /// Variables to set.
     #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<String, String>"))]
     #[serde(default)]

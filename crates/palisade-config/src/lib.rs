@@ -41,6 +41,7 @@ mod error;
 mod explain;
 mod file;
 mod format;
+mod gate_limits;
 mod load;
 mod operator;
 mod options;
@@ -50,13 +51,15 @@ mod proxy;
 mod roots;
 #[cfg(feature = "schema")]
 mod schema;
+mod secret_like;
 mod text;
 mod tighten;
 mod value;
 
 pub use effective::{Effective, Environment, Shown, Sourced};
 pub use error::PolicyError;
-pub use explain::{Explanation, Section, explain};
+pub use explain::{Explanation, Section, describe_injection, explain};
+pub use gate_limits::GateLimits;
 pub use load::load;
 pub use options::{Options, Surroundings};
 pub use profile::{known_agent, profile_names, profile_text};

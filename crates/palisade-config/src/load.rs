@@ -6,7 +6,7 @@ use palisade_workspace::Located;
 use crate::effective::{Effective, Environment, Sourced};
 use crate::error::PolicyError;
 use crate::file;
-use crate::operator::{Draft, Operator};
+use crate::operator::{Draft, Operator, settle};
 use crate::options::{Options, Surroundings};
 use crate::parse::parse;
 use crate::text::Text;
@@ -31,6 +31,7 @@ pub fn load(options: &Options, around: &Surroundings) -> Result<Effective, Polic
             |message| PolicyError::argument("the current directory", message),
         )?,
     };
+    settle(&mut operator.draft, &workspace.value.real)?;
     let tightening = workspace_policy(&mut operator, &workspace.value)?;
     Ok(finish(operator.draft, workspace, tightening, known_agent))
 }
@@ -85,6 +86,12 @@ fn finish(
         cpus: draft.cpus,
         processes: draft.processes,
         backend: draft.backend,
+        credentials: draft
+            .credentials
+            .into_values()
+            .map(|written| written.definition)
+            .collect(),
+        gate_limits: draft.gate_limits,
         extra_ca: draft.extra_ca,
         upstream_proxy: draft.upstream_proxy,
         notes: draft.notes,

@@ -1,16 +1,17 @@
 //! The operator's layer: policy file or profiles, what they extend, and the command line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use palisade_policy::{Authority, FileAccess, HostPattern, Ports, Rule, Source};
+use palisade_policy::{Authority, CredentialName, FileAccess, HostPattern, Ports, Rule, Source};
 use palisade_workspace::{Home, Located, PathError};
 
 use crate::breadth::{self, Breadth};
 use crate::effective::{Shown, Sourced};
 use crate::error::PolicyError;
 use crate::file;
+use crate::gate_limits::GateLimits;
 use crate::options::{Options, Surroundings};
 use crate::parse::{parse, suggestion};
 use crate::profile;
@@ -18,7 +19,15 @@ use crate::proxy::UpstreamProxy;
 use crate::text::Text;
 use crate::value;
 
+mod credential;
+mod rule;
 pub(crate) mod section;
+mod settle;
+mod siblings;
+
+pub(crate) use rule::{allow_rule, deny_rule};
+pub(crate) use settle::settle;
+pub(crate) use siblings::{meet, unread};
 
 /// How deep files may extend files. Four is more than anybody needs; the rest is a mistake.
 const DEEPEST: usize = 16;
@@ -45,9 +54,18 @@ pub(crate) struct Draft {
     pub allow: Vec<Rule>,
     pub deny: Vec<Rule>,
     pub resolve: Vec<(Authority, Sourced<SocketAddr>)>,
+    /// Rules that may contradict each other.
+    pub siblings: siblings::Siblings,
+    pub credentials: BTreeMap<CredentialName, settle::Written>,
+    /// Credentials that rules name, each with its first place.
+    pub wanted: BTreeMap<CredentialName, PolicyError>,
+    pub gate_limits: GateLimits,
     pub extra_ca: String,
     pub upstream_proxy: Option<Sourced<UpstreamProxy>>,
     pub pass: BTreeMap<String, Source>,
+    /// Variables and paths that are left out though a profile names them.
+    pub withheld: BTreeSet<String>,
+    pub withheld_paths: Vec<PathBuf>,
     pub set: BTreeMap<String, Sourced<String>>,
     pub memory: Option<Sourced<u64>>,
     pub cpus: Option<Sourced<f64>>,
@@ -230,8 +248,8 @@ impl<'a> Operator<'a> {
         }
         for allow in &options.allow {
             let rule = allow_argument(allow)?;
-            self.draft.notes.extend(breadth::note(&rule));
-            self.draft.allow.push(rule);
+            let argument = format!("--allow {allow}");
+            self.allow(rule, |message| PolicyError::argument(argument, message))?;
         }
         for variable in &options.env {
             self.env_argument(variable)?;

@@ -119,7 +119,7 @@ pub(crate) fn suggestion<S: AsRef<str>>(name: &str, known: &[S], all: &str) -> O
     }
 }
 
-fn listed<S: AsRef<str>>(names: &[S]) -> String {
+pub(crate) fn listed<S: AsRef<str>>(names: &[S]) -> String {
     let quoted: Vec<String> = names
         .iter()
         .map(|name| format!("`{}`", name.as_ref()))
@@ -136,7 +136,7 @@ fn distance(a: &str, b: &str) -> usize {
     const LONGEST: usize = 40;
     let (a, b): (Vec<char>, Vec<char>) = (
         a.to_lowercase().chars().take(LONGEST).collect(),
-        b.chars().take(LONGEST).collect(),
+        b.to_lowercase().chars().take(LONGEST).collect(),
     );
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.iter().enumerate() {

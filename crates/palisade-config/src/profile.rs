@@ -4,10 +4,21 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
+use palisade_policy::Source;
+
 /// Name and text of each, by name.
-const PROFILES: [(&str, &str); 5] = [
+const PROFILES: [(&str, &str); 8] = [
+    (
+        "anthropic-api-key",
+        include_str!("../profiles/anthropic-api-key.toml"),
+    ),
+    (
+        "anthropic-oauth-token",
+        include_str!("../profiles/anthropic-oauth-token.toml"),
+    ),
     ("claude-code", include_str!("../profiles/claude-code.toml")),
     ("git", include_str!("../profiles/git.toml")),
+    ("github", include_str!("../profiles/github.toml")),
     ("node", include_str!("../profiles/node.toml")),
     ("python", include_str!("../profiles/python.toml")),
     ("rust", include_str!("../profiles/rust.toml")),
@@ -27,6 +38,12 @@ pub fn profile_text(name: &str) -> Option<&'static str> {
         .iter()
         .find(|(known, _)| *known == name)
         .map(|(_, text)| *text)
+}
+
+/// Whether something was written in a built-in profile.
+pub(crate) fn is_profile(source: &Source) -> bool {
+    let name = source.as_str().strip_prefix("profile ");
+    name.is_some_and(|name| profile_text(name).is_some())
 }
 
 /// The profile of a known agent, by the name of its program.

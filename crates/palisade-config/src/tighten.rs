@@ -10,8 +10,8 @@ use palisade_policy::{FileAccess, Host, HostPattern, NetworkPolicy, Request, Rul
 use crate::effective::Sourced;
 use crate::error::PolicyError;
 use crate::format::{self, PolicyFile};
-use crate::operator::Draft;
-use crate::operator::section::{access_of, allow_rule, deny_rule};
+use crate::operator::section::access_of;
+use crate::operator::{Draft, allow_rule, deny_rule, meet, unread};
 use crate::text::Text;
 use crate::value;
 
@@ -49,7 +49,11 @@ pub(crate) fn tighten(
         .network
         .deny
         .iter()
-        .map(|rule| deny_rule(text, rule))
+        .map(|rule| {
+            let denied = deny_rule(text, rule)?;
+            can_be_judged(draft, &denied, |why| text.wrong(&rule.host, why))?;
+            Ok(denied)
+        })
         .collect();
     let narrow = file
         .network
@@ -58,7 +62,7 @@ pub(crate) fn tighten(
         .map(|rules| {
             rules
                 .iter()
-                .map(|rule| narrowing_rule(text, rule))
+                .map(|rule| narrowing_rule(draft, text, rule))
                 .collect::<Result<Vec<Rule>, _>>()
         })
         .transpose()?;
@@ -95,6 +99,7 @@ fn widening_key(file: &PolicyFile) -> Option<(&'static str, Range<usize>)> {
         .or_else(|| Some(("filesystem.workspace", files.workspace.as_ref()?.span())))
         .or_else(|| first("filesystem.read", &files.read))
         .or_else(|| first("filesystem.write", &files.write))
+        .or_else(|| first("filesystem.withhold", &files.withhold))
         .or_else(|| Some(("network.resolve", network.resolve.keys().next()?.span())))
         .or_else(|| first("network.extra_ca", &network.extra_ca))
         .or_else(|| {
@@ -103,7 +108,10 @@ fn widening_key(file: &PolicyFile) -> Option<(&'static str, Range<usize>)> {
                 network.upstream_proxy.as_ref()?.span(),
             ))
         })
+        .or_else(|| Some(("network.limits", network.limits.as_ref()?.span())))
+        .or_else(|| Some(("credentials", file.credentials.keys().next()?.span())))
         .or_else(|| first("environment.pass", &environment.pass))
+        .or_else(|| first("environment.withhold", &environment.withhold))
         .or_else(|| Some(("environment.set", environment.set.keys().next()?.span())))
 }
 
@@ -172,7 +180,11 @@ fn smaller<T: PartialOrd + Copy + std::fmt::Display>(
 }
 
 /// A rule that narrows says where, and nothing else: what is spoken there, and whether it may be private, is the operator's word.
-fn narrowing_rule(text: &Text, rule: &format::AllowRule) -> Result<Rule, PolicyError> {
+fn narrowing_rule(
+    draft: &Draft,
+    text: &Text,
+    rule: &format::AllowRule,
+) -> Result<Rule, PolicyError> {
     let hint = "the rule above it already says so";
     if let Some(private) = rule.private.as_ref().filter(|private| *private.get_ref()) {
         return Err(may_not(text, private.span(), "`private = true` gives something").hint(hint));
@@ -189,7 +201,47 @@ fn narrowing_rule(text: &Text, rule: &format::AllowRule) -> Result<Rule, PolicyE
         )
         .hint(hint));
     }
-    allow_rule(text, rule)
+    if let Some(name) = &rule.credential {
+        return Err(may_not(text, name.span(), "a credential is yours to give").hint(hint));
+    }
+    let unread_asked = rule.intercept.as_ref().filter(|asked| !asked.get_ref());
+    if let Some(written) = unread_asked {
+        return Err(
+            may_not(text, written.span(), "`intercept = false` gives something").hint(hint),
+        );
+    }
+    if let Some(written) = &rule.dangerous_plaintext {
+        return Err(may_not(
+            text,
+            written.span(),
+            "`dangerous_plaintext` has no place in it",
+        ));
+    }
+    let narrowed = allow_rule(text, rule)?;
+    can_be_judged(draft, &narrowed, |why| text.wrong(&rule.host, why))?;
+    Ok(narrowed)
+}
+
+/// Whether requests to what a rule of this file judges are seen at all.
+fn can_be_judged(
+    draft: &Draft,
+    rule: &Rule,
+    wrong: impl FnOnce(String) -> PolicyError,
+) -> Result<(), PolicyError> {
+    if !rule.looks_inside() {
+        return Ok(());
+    }
+    let passes = |own: &&Rule| {
+        unread(own) && own.pattern.overlaps(&rule.pattern) && meet(&own.ports, &rule.ports)
+    };
+    match draft.allow.iter().find(passes) {
+        None => Ok(()),
+        Some(own) => Err(wrong(format!(
+            "{} ({}) passes connections to {} unread, so there is nothing to judge by method or path",
+            own.source, own.ports, own.pattern
+        ))
+        .hint("name other ports here, or deny the host")),
+    }
 }
 
 fn may_not(text: &Text, span: Range<usize>, why: &str) -> PolicyError {

@@ -1,6 +1,7 @@
 //! Single values of a policy, checked.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use palisade_policy::{Authority, HostPattern, Ports};
 use toml::Spanned;
@@ -74,11 +75,7 @@ pub(crate) fn mapping(
 }
 
 pub(crate) fn memory(text: &Text, written: &Spanned<Size>) -> Result<u64, PolicyError> {
-    let bytes = match written.get_ref() {
-        Size::Bytes(bytes) => u64::try_from(*bytes).ok(),
-        Size::Text(size) => parse_size(size),
-    };
-    let Some(bytes) = bytes else {
+    let Some(bytes) = size(written.get_ref()) else {
         return Err(text
             .wrong(written, "not a size")
             .hint("write a number with a unit (`\"2GiB\"`, `\"500MB\"`), or plain bytes"));
@@ -114,6 +111,58 @@ pub(crate) fn processes(text: &Text, written: &Spanned<i64>) -> Result<u32, Poli
         written,
         format!("processes are a number from {LEAST_PROCESSES} to {MOST_PROCESSES}"),
     ))
+}
+
+/// Bytes of a size as written.
+pub(crate) fn size(written: &Size) -> Option<u64> {
+    match written {
+        Size::Bytes(bytes) => u64::try_from(*bytes).ok(),
+        Size::Text(size) => parse_size(size),
+    }
+}
+
+const UNITS: [(u64, &str); 4] = [
+    (1 << 40, "TiB"),
+    (1 << 30, "GiB"),
+    (1 << 20, "MiB"),
+    (1 << 10, "KiB"),
+];
+
+/// A size in the largest unit that divides it, as it could be written.
+pub(crate) fn show_size(bytes: u64) -> String {
+    let fits = |(unit, _): &&(u64, &str)| bytes > 0 && bytes.is_multiple_of(*unit);
+    match UNITS.iter().find(fits) {
+        Some((unit, name)) => format!("{}{name}", bytes / unit),
+        None => format!("{bytes}B"),
+    }
+}
+
+const TIMES: [(u64, &str); 5] = [
+    (86_400_000, "d"),
+    (3_600_000, "h"),
+    (60_000, "m"),
+    (1000, "s"),
+    (1, "ms"),
+];
+
+/// `500ms`, `10s`, `5m`, `1h`, `7d`.
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
+    let split = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(split);
+    let unit = unit.strip_prefix(' ').unwrap_or(unit);
+    let (scale, _) = TIMES.iter().find(|(_, name)| *name == unit)?;
+    let millis = number.parse::<u64>().ok()?.checked_mul(*scale)?;
+    Some(Duration::from_millis(millis))
+}
+
+/// A time in the largest unit that divides it, as it could be written.
+pub(crate) fn show_duration(time: Duration) -> String {
+    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let fits = |(unit, _): &&(u64, &str)| millis > 0 && millis.is_multiple_of(*unit);
+    match TIMES.iter().find(fits) {
+        Some((unit, name)) => format!("{}{name}", millis / unit),
+        None => "0s".to_owned(),
+    }
 }
 
 /// Bytes of `2GiB`, `500MB`, `1.5GB`, `4096B`.
@@ -192,6 +241,28 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(parse_size(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_and_times_are_shown_as_they_are_written() {
+        for text in ["64KiB", "1MiB", "3GiB", "1000B", "0B"] {
+            assert_eq!(show_size(parse_size(text).unwrap()), text);
+        }
+        for text in ["500ms", "10s", "5m", "1h", "7d", "90s", "0s"] {
+            assert_eq!(show_duration(parse_duration(text).unwrap()), text);
+        }
+        for bad in [
+            "",
+            "10",
+            "s",
+            "1.5s",
+            "-1s",
+            "10 seconds",
+            "1s ",
+            "99999999999999999999d",
+        ] {
+            assert_eq!(parse_duration(bad), None, "{bad}");
         }
     }
 

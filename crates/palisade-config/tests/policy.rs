@@ -2,10 +2,14 @@
 
 #[path = "policy/arguments.rs"]
 mod arguments;
+#[path = "policy/credentials.rs"]
+mod credentials;
 #[path = "policy/errors.rs"]
 mod errors;
 #[path = "policy/files.rs"]
 mod files;
+#[path = "policy/gate_limits.rs"]
+mod gate_limits;
 #[path = "policy/layers.rs"]
 mod layers;
 #[path = "policy/many_rules.rs"]
@@ -14,6 +18,8 @@ mod many_rules;
 mod profiles;
 #[path = "policy/property.rs"]
 mod property;
+#[path = "policy/rules.rs"]
+mod rules;
 #[path = "policy/tightening.rs"]
 mod tightening;
 #[path = "policy/world.rs"]

@@ -1,6 +1,6 @@
 //! The decision: request in, permit or denial out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 use crate::address::{AddressClass, classify};
@@ -8,7 +8,7 @@ use crate::denial::{Denial, DenialReason};
 use crate::host::{Authority, DnsName, Host};
 use crate::index::{RuleIndex, Wants};
 use crate::path::{PathError, RequestPath};
-use crate::pattern::HostPattern;
+use crate::pattern::{HostPattern, PatternSet};
 use crate::rule::{CredentialName, Layer, Protocol, Rule, RuleId};
 
 /// What a client asks for, after parsing and before any look-up.
@@ -216,22 +216,18 @@ impl NetworkPolicy {
             self.workspace.as_ref(),
             Some(&self.deny),
         ];
-        let looking: Vec<&Rule> = layers
+        let looking = layers
             .into_iter()
             .flatten()
             .flat_map(|index| &index.rules)
             .filter(|rule| rule.looks_inside())
-            .collect();
-        let mut found: Vec<&HostPattern> = Vec::new();
-        for rule in &self.operator.rules {
-            let wanted = looking
-                .iter()
-                .any(|other| other.pattern.overlaps(&rule.pattern));
-            if wanted && !found.contains(&&rule.pattern) {
-                found.push(&rule.pattern);
-            }
-        }
-        found
+            .map(|rule| &rule.pattern);
+        let looking = PatternSet::new(looking);
+        let mut listed = HashSet::new();
+        let patterns = self.operator.rules.iter().map(|rule| &rule.pattern);
+        patterns
+            .filter(|pattern| looking.overlaps(pattern) && listed.insert(*pattern))
+            .collect()
     }
 
     fn permit(&self, request: &Request<'_>) -> Result<Permit, Denial> {
@@ -288,7 +284,7 @@ impl NetworkPolicy {
             return Err(ambiguous(PathError::EncodedSlash));
         }
         let found = match request.http {
-            Some(_) => self.deny.find(request).map_err(ambiguous)?,
+            Some(_) => self.deny.find_of_any_kind(request).map_err(ambiguous)?,
             // A connection is only denied by a rule that denies all of it.
             None => self.deny.covering(request.host, request.port),
         };
@@ -385,171 +381,4 @@ fn is_inner_loopback(host: &Host) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::pattern::HostPattern;
-    use crate::rule::{Ports, Source};
-
-    fn rule(pattern: &str, ports: Ports) -> Rule {
-        Rule::new(
-            HostPattern::parse(pattern).unwrap(),
-            ports,
-            Source::new("test"),
-        )
-    }
-
-    fn decide(policy: &NetworkPolicy, host: &str, port: u16) -> Result<Permit, Denial> {
-        let host = Host::parse(host.as_bytes()).unwrap();
-        match policy.decide(&Request::new(&host, port)) {
-            Decision::Permit(permit) => Ok(permit),
-            Decision::Deny(denial) => Err(denial),
-        }
-    }
-
-    fn reason(policy: &NetworkPolicy, host: &str, port: u16) -> DenialReason {
-        decide(policy, host, port).unwrap_err().reason
-    }
-
-    #[test]
-    fn nothing_is_permitted_by_default() {
-        assert_eq!(
-            reason(&NetworkPolicy::default(), "example.com", 443),
-            DenialReason::NotAllowed
-        );
-    }
-
-    #[test]
-    fn the_most_specific_rule_decides_and_is_named() {
-        let policy = NetworkPolicy::builder()
-            .allow(rule("*.example.com", Ports::WEB))
-            .allow(rule("api.example.com", Ports::WEB))
-            .build();
-        assert_eq!(
-            decide(&policy, "api.example.com", 443)
-                .unwrap()
-                .rule()
-                .as_str(),
-            "allow api.example.com (test)"
-        );
-        assert_eq!(
-            decide(&policy, "a.b.example.com", 80)
-                .unwrap()
-                .rule()
-                .as_str(),
-            "allow *.example.com (test)"
-        );
-    }
-
-    #[test]
-    fn d04_deny_wins_in_any_spelling() {
-        let policy = NetworkPolicy::builder()
-            .allow(rule("*.example.com", Ports::WEB))
-            .deny(rule("bad.example.com", Ports::ANY))
-            .build();
-        for spelling in ["bad.example.com", "BAD.example.COM", "bad.example.com."] {
-            assert_eq!(reason(&policy, spelling, 443), DenialReason::DenyRule);
-        }
-        assert!(decide(&policy, "good.example.com", 443).is_ok());
-    }
-
-    #[test]
-    fn near_misses_are_named() {
-        let policy = NetworkPolicy::builder()
-            .allow(rule("api.example.com", Ports::list([443])))
-            .allow(rule("*.example.org", Ports::WEB))
-            .build();
-        let near = |host, port| {
-            decide(&policy, host, port)
-                .unwrap_err()
-                .near
-                .unwrap()
-                .because
-        };
-        assert_eq!(near("api.example.com", 80), "it covers port 443, not 80");
-        assert_eq!(
-            near("example.org", 443),
-            "it covers names below example.org, not example.org itself"
-        );
-        assert_eq!(
-            near("v2.api.example.com", 443),
-            "it covers api.example.com alone, not the names below it"
-        );
-        assert_eq!(
-            near("www.example.com", 443),
-            "it covers api.example.com, a sibling of www.example.com"
-        );
-    }
-
-    #[test]
-    fn the_workspace_layer_only_tightens() {
-        let operator = || {
-            NetworkPolicy::builder()
-                .allow(rule("a.example.com", Ports::WEB))
-                .allow(rule("b.example.com", Ports::WEB))
-        };
-        let policy = operator()
-            .narrow([
-                rule("a.example.com", Ports::WEB),
-                rule("c.example.com", Ports::WEB),
-            ])
-            .build();
-        assert!(decide(&policy, "a.example.com", 443).is_ok());
-        assert_eq!(
-            reason(&policy, "b.example.com", 443),
-            DenialReason::Workspace
-        );
-        assert_eq!(
-            reason(&policy, "c.example.com", 443),
-            DenialReason::NotAllowed
-        );
-    }
-
-    #[test]
-    fn d13_addresses_are_admitted_by_class() {
-        let mut private = rule("private.example.com", Ports::WEB);
-        private.private = true;
-        let policy = NetworkPolicy::builder()
-            .allow(rule("public.example.com", Ports::WEB))
-            .allow(private)
-            .allow(rule("10.1.2.3", Ports::WEB))
-            .allow(rule("mapped.example.com", Ports::WEB))
-            .resolve(
-                Authority::parse(b"mapped.example.com:443", None).unwrap(),
-                "127.0.0.1:8443".parse().unwrap(),
-            )
-            .build();
-        let admits = |host: &str, ip: &str| {
-            decide(&policy, host, 443)
-                .unwrap()
-                .admit(ip.parse().unwrap())
-                .is_ok()
-        };
-        assert!(admits("public.example.com", "8.8.8.8"));
-        assert!(!admits("public.example.com", "10.0.0.1"));
-        assert!(!admits("public.example.com", "::ffff:127.0.0.1"));
-        assert!(admits("private.example.com", "10.0.0.1"));
-        assert!(!admits("private.example.com", "169.254.169.254"));
-        assert!(admits("10.1.2.3", "10.1.2.3"));
-        assert!(admits("mapped.example.com", "127.0.0.1"));
-        assert!(!admits("mapped.example.com", "127.0.0.2"));
-    }
-
-    #[test]
-    fn d41_loopback_means_the_inside() {
-        let policy = NetworkPolicy::builder()
-            .allow(rule("localhost", Ports::ANY))
-            .allow(rule("127.0.0.1", Ports::ANY))
-            .build();
-        for host in [
-            "localhost",
-            "a.localhost",
-            "127.0.0.1",
-            "127.9.9.9",
-            "[::1]",
-            "0.0.0.0",
-            "[::ffff:127.0.0.1]",
-        ] {
-            assert_eq!(reason(&policy, host, 80), DenialReason::Loopback, "{host}");
-        }
-    }
-}
+mod tests;

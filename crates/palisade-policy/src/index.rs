@@ -70,11 +70,34 @@ impl RuleIndex {
     /// # Errors
     /// A rule judges paths, and this one can be read in more than one way.
     pub(crate) fn find(&self, request: &Request<'_>) -> Result<Option<Found<'_>>, PathError> {
+        self.find_where(request, covers_kind)
+    }
+
+    /// The rule that covers the request, whatever it is the beginning of: a path that is denied is so to a WebSocket handshake
+    /// as well, which a server may answer as any other request.
+    ///
+    /// # Errors
+    /// As [`RuleIndex::find`].
+    pub(crate) fn find_of_any_kind(
+        &self,
+        request: &Request<'_>,
+    ) -> Result<Option<Found<'_>>, PathError> {
+        self.find_where(request, |_, _| true)
+    }
+
+    fn find_where(
+        &self,
+        request: &Request<'_>,
+        kind: fn(&Rule, &HttpRequest<'_>) -> bool,
+    ) -> Result<Option<Found<'_>>, PathError> {
         for at in self.asked(request.host, request.port) {
             let rule = &self.rules[at];
+            // The path comes first: where a rule judges paths an ambiguous one is refused, whatever else the rule asks for.
             let fits = match &request.http {
                 None => true,
-                Some(http) => fits(rule, http)?,
+                Some(http) => {
+                    covers_path(rule, http)? && kind(rule, http) && covers_method(rule, http)
+                }
             };
             if fits {
                 return Ok(Some(self.found(at)));
@@ -210,12 +233,6 @@ pub(crate) struct Wants {
     pub(crate) look_inside: bool,
     pub(crate) paths: bool,
     pub(crate) private: bool,
-}
-
-fn fits(rule: &Rule, http: &HttpRequest<'_>) -> Result<bool, PathError> {
-    // The path comes first: where a rule judges paths an ambiguous one is refused, whatever else the rule asks for.
-    let path = covers_path(rule, http)?;
-    Ok(path && covers_kind(rule, http) && covers_method(rule, http))
 }
 
 fn covers_path(rule: &Rule, http: &HttpRequest<'_>) -> Result<bool, PathError> {

@@ -1,13 +1,16 @@
 //! The sections of one file, added to the operator's layer.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use palisade_policy::{FileAccess, Ports, Protocol, Rule, Source};
+use palisade_policy::{CredentialName, FileAccess, Rule};
 use palisade_workspace::PathError;
 use toml::Spanned;
 
-use super::Operator;
-use crate::breadth::{self, Breadth};
+use super::credential::{self, Folders};
+use super::settle::Written;
+use super::{Operator, allow_rule, deny_rule};
+use crate::breadth;
 use crate::effective::{Shown, Sourced};
 use crate::error::PolicyError;
 use crate::file;
@@ -27,6 +30,7 @@ impl Operator<'_> {
         }
         self.filesystem(text, &file.filesystem)?;
         self.network(text, file.network)?;
+        self.credentials(text, &file.credentials)?;
         self.environment(text, file.environment)?;
         self.limits(text, &file.limits)
     }
@@ -51,6 +55,10 @@ impl Operator<'_> {
             for entry in list {
                 self.show(text, entry, access)?;
             }
+        }
+        for entry in &files.withhold {
+            let path = self.written_path(text, entry)?;
+            self.draft.withheld_paths.push(path);
         }
         if text.is_profile() {
             self.note_lost_state(text, &files.write);
@@ -119,13 +127,27 @@ impl Operator<'_> {
     }
 
     fn network(&mut self, text: &Text, network: format::Network) -> Result<(), PolicyError> {
-        for rule in network.allow.iter().flatten() {
-            let rule = allow_rule(text, rule)?;
-            self.draft.notes.extend(breadth::note(&rule));
-            self.draft.allow.push(rule);
+        for written in network.allow.iter().flatten() {
+            let rule = allow_rule(text, written)?;
+            self.allow(rule, |message| text.wrong(&written.host, message))?;
+            if let Some(name) = &written.credential
+                && let Some(checked) = CredentialName::new(name.get_ref())
+            {
+                let wanted = self.draft.wanted.entry(checked);
+                wanted.or_insert_with(|| text.wrong(name, ""));
+            }
         }
-        for rule in &network.deny {
-            self.draft.deny.push(deny_rule(text, rule)?);
+        for written in &network.deny {
+            let rule = deny_rule(text, written)?;
+            let checked = self.draft.siblings.deny(&rule);
+            checked.map_err(|message| {
+                text.wrong(&written.host, message)
+                    .hint("name the ports this rule is for, as in `ports = [443]`")
+            })?;
+            self.draft.deny.push(rule);
+        }
+        if let Some(limits) = &network.limits {
+            self.draft.gate_limits.set(text, limits.get_ref())?;
         }
         for (from, to) in &network.resolve {
             let (authority, address) = value::mapping(text, from, to)?;
@@ -144,6 +166,43 @@ impl Operator<'_> {
             let parsed = UpstreamProxy::parse(proxy.get_ref())
                 .map_err(|message| text.wrong(&proxy, message))?;
             self.draft.upstream_proxy = Some(Sourced::new(parsed, text.source_of(&proxy)));
+        }
+        Ok(())
+    }
+
+    /// Takes in an allow rule that contradicts no earlier one.
+    pub(super) fn allow(
+        &mut self,
+        rule: Rule,
+        wrong: impl FnOnce(String) -> PolicyError,
+    ) -> Result<(), PolicyError> {
+        self.draft.siblings.allow(&rule).map_err(|message| {
+            wrong(message).hint("let both look inside, or none, or give them different ports")
+        })?;
+        self.draft.notes.extend(breadth::note(&rule));
+        self.draft.allow.push(rule);
+        Ok(())
+    }
+
+    fn credentials(
+        &mut self,
+        text: &Text,
+        section: &BTreeMap<Spanned<String>, format::Credential>,
+    ) -> Result<(), PolicyError> {
+        let folders = Folders {
+            base: text.folder.as_deref().unwrap_or(Path::new("/")),
+            home: &self.around.home,
+        };
+        for (name, written) in section {
+            let definition = credential::definition(text, name, written, folders)?;
+            let placeholder = written.placeholder.as_ref().map(Spanned::span);
+            let written = Written {
+                at_name: text.wrong(name, ""),
+                at_placeholder: text.error(placeholder.unwrap_or_else(|| name.span()), ""),
+                definition: Sourced::new(definition, text.source_of(name)),
+            };
+            let name = written.definition.value.name.clone();
+            self.draft.credentials.insert(name, written);
         }
         Ok(())
     }
@@ -172,6 +231,12 @@ impl Operator<'_> {
             let source = text.source_of(&name);
             self.draft.set.remove(name.get_ref());
             self.draft.pass.insert(name.into_inner(), source);
+        }
+        for name in section.withhold {
+            if let Some(bad) = value::bad_name(name.get_ref()) {
+                return Err(text.wrong(&name, bad));
+            }
+            self.draft.withheld.insert(name.into_inner());
         }
         for (name, value) in section.set {
             if let Some(bad) = value::bad_name(name.get_ref()) {
@@ -223,33 +288,4 @@ pub(crate) fn access_of(written: format::Access) -> FileAccess {
         format::Access::Read => FileAccess::Read,
         format::Access::Write => FileAccess::Write,
     }
-}
-
-pub(crate) fn allow_rule(text: &Text, rule: &format::AllowRule) -> Result<Rule, PolicyError> {
-    let source: Source = text.source_of(&rule.host);
-    let pattern = value::host_pattern(text, &rule.host)?;
-    if breadth::breadth(&pattern) == Breadth::Registry {
-        let message = format!("`{pattern}` covers a whole registry, where anybody can get a name");
-        return Err(text
-            .wrong(&rule.host, message)
-            .hint("name the hosts that are needed"));
-    }
-    let ports = value::ports(text, rule.ports.as_ref(), Ports::WEB)?;
-    let mut resolved = Rule::new(pattern, ports, source);
-    resolved.private = rule
-        .private
-        .as_ref()
-        .is_some_and(|private| *private.get_ref());
-    resolved.protocol = match rule.protocol.as_ref().map(Spanned::get_ref) {
-        Some(format::Protocol::Tcp) => Protocol::Tcp,
-        Some(format::Protocol::Http) | None => Protocol::Web,
-    };
-    Ok(resolved)
-}
-
-pub(crate) fn deny_rule(text: &Text, rule: &format::DenyRule) -> Result<Rule, PolicyError> {
-    let source = text.source_of(&rule.host);
-    let pattern = value::host_pattern(text, &rule.host)?;
-    let ports = value::ports(text, rule.ports.as_ref(), Ports::ANY)?;
-    Ok(Rule::new(pattern, ports, source))
 }

@@ -30,13 +30,13 @@ fn unknown_keys_suggest_the_nearest() {
   = help: did you mean `host`?"#,
     );
     shows(
-        "[[network.allow]]\nhost = \"a.example\"\ncredential = \"x\"\n",
-        r#"unknown key `credential`
+        "[[network.allow]]\nhost = \"a.example\"\nrate = \"x\"\n",
+        r#"unknown key `rate`
  --> ~/.config/palisade/policy.toml:4:1
   |
-4 | credential = "x"
-  | ^^^^^^^^^^
-  = help: the keys here are `host`, `ports`, `private` or `protocol`"#,
+4 | rate = "x"
+  | ^^^^
+  = help: the keys here are `host`, `ports`, `private`, `protocol`, `methods`, `paths`, `intercept`, `credential` or `dangerous_plaintext`"#,
     );
 }
 
@@ -191,7 +191,7 @@ fn values_out_of_a_fixed_set() {
   |
 4 | protocol = "ftp"
   |            ^^^^^
-  = help: use `http` or `tcp`"#,
+  = help: use `http`, `websocket`, `grpc` or `tcp`"#,
     );
     shows(
         "[boundary]\nbackend = \"natvie\"\n",
@@ -363,7 +363,7 @@ fn profiles_and_files_that_cannot_be_extended() {
   |
 2 | extends = ["cobol"]
   |            ^^^^^^^
-  = help: the profiles are `claude-code`, `git`, `node`, `python` or `rust`"#,
+  = help: the profiles are `anthropic-api-key`, `anthropic-oauth-token`, `claude-code`, `git`, `github`, `node`, `python` or `rust`"#,
     );
     shows(
         "extends = [\"./none.toml\"]\n",

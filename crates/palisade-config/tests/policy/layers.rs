@@ -279,12 +279,12 @@ fn the_explanation_names_every_rule_with_its_source_and_no_secret() {
         "  allow github.com, port 443 (profile git)",
         "  allow *.db.example.com, port 5432, private addresses too, any protocol (~/.config/palisade/policy.toml:22)",
         "  of these, the workspace's own policy leaves only:",
-        "    api.example.com ports 80, 443 (palisade.toml:3)",
+        "    api.example.com, ports 80, 443 (palisade.toml:3)",
         "  map api.example.com:443 to 127.0.0.1:8443",
         "  through the proxy http://***@proxy.corp:3128 (~/.config/palisade/policy.toml:16)",
         "  from the host: MY_TOKEN (~/.config/palisade/policy.toml:35)",
         "  set: CI (~/.config/palisade/policy.toml:36)",
-        "  memory: 2 GiB (~/.config/palisade/policy.toml:39)",
+        "  memory: 2GiB (~/.config/palisade/policy.toml:39)",
         "  native (~/.config/palisade/policy.toml:5)",
     ] {
         assert!(

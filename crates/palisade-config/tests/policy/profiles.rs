@@ -1,9 +1,9 @@
 //! The built-in profiles.
 
 use palisade_config::{known_agent, profile_names, profile_text};
-use palisade_policy::{FileAccess, Layer};
+use palisade_policy::{Decision, FileAccess, Inspection, Layer};
 
-use crate::world::{World, permits};
+use crate::world::{World, decide, permits};
 
 /// Places where tools keep passwords and tokens. A profile shows none of them, nor a folder that holds one.
 const CREDENTIALS: [&str; 26] = [
@@ -64,7 +64,7 @@ fn with_profile(name: &str) -> World {
 
 #[test]
 fn each_profile_is_a_policy_of_its_own() {
-    assert_eq!(profile_names().len(), 5);
+    assert_eq!(profile_names().len(), 8);
     for name in profile_names() {
         let policy = with_profile(name).effective();
         assert_eq!(policy.parts, [format!("profile {name}")]);
@@ -167,4 +167,89 @@ fn an_agent_without_state_is_told_that_it_keeps_none() {
             "profile claude-code: nothing is kept after this session, since ~/.claude/projects and the like do not exist"
         ]
     );
+}
+
+/// With a key by credential, nothing that opens the account is inside: neither key nor token nor login.
+#[test]
+fn claude_works_with_a_key_that_it_never_sees() {
+    for (profile, variable, others) in [
+        (
+            "anthropic-api-key",
+            "ANTHROPIC_API_KEY",
+            ["ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"],
+        ),
+        (
+            "anthropic-oauth-token",
+            "CLAUDE_CODE_OAUTH_TOKEN",
+            ["ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY"],
+        ),
+    ] {
+        for order in [[profile, "claude-code"], ["claude-code", profile]] {
+            let mut world = with_profile(profile);
+            world.put(".claude/.credentials.json", "{}");
+            world.options.profiles = order.map(str::to_owned).to_vec();
+            let policy = world.effective();
+            let passed = &policy.environment.pass;
+            assert!(passed.contains_key("ANTHROPIC_MODEL"), "the control");
+            assert!(
+                !passed.contains_key(variable),
+                "{variable} holds the placeholder"
+            );
+            assert!(
+                others.iter().all(|other| !passed.contains_key(*other)),
+                "{passed:?}"
+            );
+            let login = world.home().join(".claude/.credentials.json");
+            assert!(
+                policy
+                    .shown
+                    .iter()
+                    .all(|shown| !login.starts_with(&shown.path.real))
+            );
+            let Decision::Permit(permit) =
+                decide(&policy, "POST", "api.anthropic.com", 443, "/v1/messages")
+            else {
+                panic!("{order:?}")
+            };
+            assert_eq!(permit.credential().unwrap().as_str(), profile);
+            assert_eq!(permit.inspection(), Inspection::Intercept);
+        }
+    }
+    // The control: without it the login is there.
+    let world = with_profile("claude-code");
+    let login = world.put(".claude/.credentials.json", "{}");
+    assert!(
+        world
+            .effective()
+            .shown
+            .iter()
+            .any(|shown| login.starts_with(&shown.path.real))
+    );
+}
+
+#[test]
+fn two_ways_to_log_in_are_one_too_many() {
+    let mut world = with_profile("claude-code");
+    world.options.profiles = vec!["anthropic-api-key".into(), "anthropic-oauth-token".into()];
+    let notes = world.effective().notes;
+    assert!(
+        notes.iter().any(|note| note
+            .contains("adds another credential to every request to api.anthropic.com first")),
+        "{notes:?}"
+    );
+}
+
+#[test]
+fn github_gets_its_token_as_each_of_its_hosts_takes_it() {
+    let mut world = with_profile("github");
+    world.options.profiles = vec!["git".into(), "github".into()];
+    let policy = world.effective();
+    let credential = |host: &str| match decide(&policy, "GET", host, 443, "/acme/x") {
+        Decision::Permit(permit) => permit.credential().map(ToString::to_string),
+        Decision::Deny(denial) => panic!("{denial:?}"),
+    };
+    assert_eq!(credential("api.github.com").as_deref(), Some("github"));
+    assert_eq!(credential("github.com").as_deref(), Some("github-git"));
+    assert_eq!(credential("gitlab.com"), None);
+    assert_eq!(credential("objects.githubusercontent.com"), None);
 }

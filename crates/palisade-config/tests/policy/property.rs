@@ -7,7 +7,7 @@ use palisade_config::Effective;
 use palisade_policy::{Decision, Host, Request};
 use proptest::prelude::*;
 
-use crate::world::World;
+use crate::world::{World, decide};
 
 /// Few hosts, so that rules and requests meet often.
 const HOSTS: [&str; 8] = [
@@ -40,6 +40,9 @@ struct Written {
     ports: Vec<u16>,
     private: bool,
     tcp: bool,
+    methods: &'static str,
+    paths: &'static str,
+    credential: bool,
 }
 
 fn rule(may_give: bool) -> impl Strategy<Value = Written> {
@@ -48,15 +51,27 @@ fn rule(may_give: bool) -> impl Strategy<Value = Written> {
         prop::sample::select(PATTERNS.to_vec()),
         prop::collection::vec(prop::sample::select(PORTS.to_vec()), 0..3),
         any::<bool>(),
+        prop::bool::weighted(0.2),
+        prop::sample::select(vec!["", "", "[\"GET\"]", "[\"GET\", \"POST\"]"]),
+        prop::sample::select(vec!["", "", "[\"/a/**\"]", "[\"/a/*\", \"/b\"]"]),
         any::<bool>(),
     )
-        .prop_map(move |(list, pattern, ports, private, tcp)| Written {
-            list,
-            pattern,
-            ports,
-            private: private && may_give,
-            tcp: tcp && may_give,
-        })
+        .prop_map(
+            move |(list, pattern, ports, private, tcp, methods, paths, credential)| {
+                let clear_text = ports == [80];
+                Written {
+                    list,
+                    pattern,
+                    ports,
+                    private: private && may_give,
+                    tcp: tcp && may_give,
+                    // A rule that passes bytes unread judges none.
+                    methods: if tcp && may_give { "" } else { methods },
+                    paths: if tcp && may_give { "" } else { paths },
+                    credential: credential && may_give && !tcp && !clear_text,
+                }
+            },
+        )
 }
 
 fn text(rules: &[Written], narrow_to_nothing: bool) -> String {
@@ -83,16 +98,45 @@ fn text(rules: &[Written], narrow_to_nothing: bool) -> String {
         if rule.list == "allow" && rule.tcp {
             text.push_str("protocol = \"tcp\"\n");
         }
+        for (key, value) in [("methods", rule.methods), ("paths", rule.paths)] {
+            if !value.is_empty() {
+                writeln!(text, "{key} = {value}").unwrap();
+            }
+        }
+        if rule.list == "allow" && rule.credential {
+            text.push_str("credential = \"key\"\n");
+        }
     }
     text
 }
 
-/// Everything a policy says about one request: the addresses it may go to and what may be spoken.
-fn answer(policy: &Effective, host: &str, port: u16) -> Option<(String, bool)> {
-    let host = Host::parse(host.as_bytes()).unwrap();
-    match policy.network.decide(&Request::new(&host, port)) {
+/// Requests, and none: the question whether a connection may be made.
+const REQUESTS: [Option<(&str, &str)>; 6] = [
+    None,
+    Some(("GET", "/a/x")),
+    Some(("GET", "/a/%2e%2e/b")),
+    Some(("POST", "/b")),
+    Some(("PUT", "/a")),
+    Some(("GET", "/a/b%2fc")),
+];
+
+/// Everything a policy says about one request: the addresses it may go to, the credential it would get.
+fn answer(
+    policy: &Effective,
+    host: &str,
+    port: u16,
+    request: Option<(&str, &str)>,
+) -> Option<(String, bool)> {
+    let decision = match request {
+        Some((method, path)) => decide(policy, method, host, port, path),
+        None => {
+            let host = Host::parse(host.as_bytes()).unwrap();
+            policy.network.decide(&Request::new(&host, port))
+        }
+    };
+    match decision {
         Decision::Permit(permit) => Some((
-            format!("{:?} {:?}", permit.protocol(), permit.mapped()),
+            format!("{:?} {:?}", permit.credential(), permit.mapped()),
             permit.admit([10, 0, 0, 9].into()).is_ok(),
         )),
         Decision::Deny(_) => None,
@@ -107,15 +151,17 @@ proptest! {
         narrow_to_nothing in prop::bool::weighted(0.1),
     ) {
         let world = World::new();
-        world.user_policy(&text(&operator, false));
-        let alone = world.effective();
+        let credentials = "[credentials.key]\nsource = { env = \"K\" }\ninject = { query = \"k\" }\n";
+        world.user_policy(&(text(&operator, false) + credentials));
+        // Rules may contradict each other, in the operator's file or with the workspace's.
+        let Ok(alone) = world.load() else { return Ok(()) };
         world.workspace_policy(&text(&workspace, narrow_to_nothing));
-        let both = world.effective();
+        let Ok(both) = world.load() else { return Ok(()) };
         let narrows = narrow_to_nothing || workspace.iter().any(|rule| rule.list == "allow");
         for host in HOSTS {
-            for port in PORTS {
-                let (alone, both) = (answer(&alone, host, port), answer(&both, host, port));
-                prop_assert!(both.is_none() || both == alone, "{host}:{port} {both:?} {alone:?}");
+            for (port, request) in PORTS.into_iter().flat_map(|port| REQUESTS.map(|request| (port, request))) {
+                let (alone, both) = (answer(&alone, host, port, request), answer(&both, host, port, request));
+                prop_assert!(both.is_none() || both == alone, "{host}:{port} {request:?} {both:?} {alone:?}");
                 // The control: a file that says nothing changes nothing.
                 if workspace.is_empty() && !narrows {
                     prop_assert_eq!(both, alone);
@@ -138,7 +184,7 @@ proptest! {
         match world.load() {
             Ok(policy) => {
                 prop_assert!(policy.shown.is_empty());
-                prop_assert!(HOSTS.iter().all(|host| answer(&policy, host, 443).is_none()));
+                prop_assert!(HOSTS.iter().all(|host| answer(&policy, host, 443, None).is_none()));
             }
             Err(error) => prop_assert!(!error.to_string().is_empty()),
         }

@@ -2,7 +2,7 @@
 
 use palisade_policy::{Decision, DenialReason, FileAccess, Host, Request};
 
-use crate::world::{World, permits};
+use crate::world::{World, decide, permits};
 
 fn world(operator: &str, workspace: &str) -> World {
     let world = World::new();
@@ -115,6 +115,41 @@ fn whatever_gives_is_refused_with_its_place() {
             "`protocol = \"tcp\"` gives something",
         ),
         (
+            "[[network.allow]]\nhost = \"a.b\"\nintercept = false",
+            4,
+            "`intercept = false` gives something",
+        ),
+        (
+            "[[network.allow]]\nhost = \"a.b\"\ncredential = \"k\"",
+            4,
+            "a credential is yours to give",
+        ),
+        (
+            "[[network.allow]]\nhost = \"a.b\"\ndangerous_plaintext = true",
+            4,
+            "`dangerous_plaintext` has no place in it",
+        ),
+        (
+            "[credentials.k]\nsource = { env = \"K\" }\ninject = { query = \"k\" }",
+            2,
+            "`credentials` has no place in it",
+        ),
+        (
+            "[network.limits]\nconnections = 9",
+            2,
+            "`network.limits` has no place in it",
+        ),
+        (
+            "[filesystem]\nwithhold = [\"~/x\"]",
+            3,
+            "`filesystem.withhold` has no place in it",
+        ),
+        (
+            "[environment]\nwithhold = [\"TOKEN\"]",
+            3,
+            "`environment.withhold` has no place in it",
+        ),
+        (
             "[environment]\npass = [\"TOKEN\"]",
             3,
             "`environment.pass` has no place in it",
@@ -206,4 +241,37 @@ fn a_workspace_named_elsewhere_brings_its_own_file() {
     assert!(permits(&world.effective(), "a.example.com", 443));
     world.options.workspace = Some(world.home().join("other"));
     assert!(!permits(&world.effective(), "a.example.com", 443));
+}
+
+#[test]
+fn methods_and_paths_narrow() {
+    let operator = "[[network.allow]]\nhost = \"a.example.com\"\nmethods = [\"GET\", \"POST\"]\n\
+                    [[network.allow]]\nhost = \"b.example.com\"\nports = [22]\nprotocol = \"tcp\"\n";
+    let policy = world(
+        operator,
+        "[[network.allow]]\nhost = \"*.example.com\"\nports = [443]\nmethods = [\"GET\", \"PUT\"]\npaths = [\"/v1/**\"]\n",
+    )
+    .effective();
+    let code = |method, path| match decide(&policy, method, "a.example.com", 443, path) {
+        Decision::Permit(_) => "",
+        Decision::Deny(denial) => denial.reason.code(),
+    };
+    assert_eq!(code("GET", "/v1/x"), "");
+    assert_eq!(code("POST", "/v1/x"), "workspace-policy");
+    assert_eq!(code("PUT", "/v1/x"), "method-not-allowed");
+    assert_eq!(code("GET", "/v2"), "workspace-policy");
+    // What the operator passes unread cannot be judged.
+    for list in ["allow", "deny"] {
+        let error = world(
+            operator,
+            &format!(
+                "[[network.{list}]]\nhost = \"b.example.com\"\nports = [22]\npaths = [\"/v1/**\"]\n"
+            ),
+        )
+        .error();
+        assert!(
+            error.contains("passes connections to b.example.com unread"),
+            "{error}"
+        );
+    }
 }

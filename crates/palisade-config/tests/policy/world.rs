@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use palisade_config::{Effective, Options, PolicyError, Surroundings, load};
-use palisade_policy::{Decision, Host, Request};
+use palisade_policy::{Decision, Host, HttpKind, HttpRequest, Request, RequestPath};
 
 pub(crate) struct World {
     _dir: tempfile::TempDir,
@@ -79,6 +79,27 @@ impl World {
         world.user_policy(&format!("version = 1\n{body}"));
         world.error()
     }
+}
+
+/// What is decided for one request that the gate sees, within TLS but on port 80.
+pub(crate) fn decide(
+    policy: &Effective,
+    method: &str,
+    host: &str,
+    port: u16,
+    path: &str,
+) -> Decision {
+    let host = Host::parse(host.as_bytes()).unwrap();
+    let path = RequestPath::parse(path.as_bytes());
+    let http = HttpRequest {
+        method,
+        path: &path,
+        kind: HttpKind::Plain,
+        secure: port != 80,
+    };
+    policy
+        .network
+        .decide(&Request::with_http(&host, port, http))
 }
 
 pub(crate) fn permits(policy: &Effective, host: &str, port: u16) -> bool {

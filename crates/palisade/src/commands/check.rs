@@ -5,14 +5,18 @@ use std::process::ExitCode;
 
 use palisade_config::Effective;
 use palisade_policy::{
-    Authority, Decision, DenialReason, FileAccess, FileDecision, HostError, Permit, Request,
+    Authority, Decision, Denial, DenialReason, FileAccess, FileDecision, HttpKind, Inspection,
+    METHODS, Permit, Request,
 };
 use palisade_workspace::AgentAccount;
 
+use self::asked::Asked;
 use super::policy_options::{PolicyOptions, load};
 use crate::failure::{Failure, NO};
 use crate::surroundings::{Surroundings, real_path};
 use crate::terminal_text::{Palette, harmless};
+
+mod asked;
 
 /// Decide one request or path, and say which rule did it. Exit status: 0 allowed, 1 denied.
 #[derive(Debug, clap::Args)]
@@ -55,57 +59,96 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
 }
 
 fn check_url(policy: &Effective, url: &str, method: Option<&str>) -> Result<bool, Failure> {
-    let destination = destination(url).map_err(|error| {
-        Failure::new(format!(
-            "`{}` is not something to reach: {error}",
-            harmless(url)
-        ))
-        .hint("write it as https://host/path, host or host:port")
-    })?;
-    if let Some(method) = method {
-        check_method(method)?;
-    }
-    let palette = Palette::for_stdout();
-    let refused_method = method.filter(|m| matches!(*m, "TRACE" | "TRACK"));
-    match policy
-        .network
-        .decide(&Request::new(&destination.host, destination.port))
-    {
-        Decision::Permit(permit) if refused_method.is_none() => {
-            println!(
-                "{} {destination}: {}",
-                palette.good("allowed"),
-                permit.rule()
-            );
+    let asked = Asked::parse(url, method)?;
+    let destination = &asked.destination;
+    let connection = Request::new(&destination.host, destination.port);
+    // A refused connection is refused whatever is asked for on it. One that may be made, and is looked into, is asked again.
+    let decision = match policy.network.decide(&connection) {
+        Decision::Permit(permit) if asked.is_seen(permit.inspection()) => {
+            if let Some(method) = refused_method(asked.method) {
+                print_refused_method(destination, method);
+                return Ok(false);
+            }
+            let request = asked.http();
+            let seen = Request::with_http(&destination.host, destination.port, request);
+            policy.network.decide(&seen)
+        }
+        other => other,
+    };
+    match decision {
+        Decision::Permit(permit) => {
+            let palette = Palette::for_stdout();
+            println!("{} {asked}: {}", palette.good("allowed"), permit.rule());
+            print_inspection(policy, &asked, &permit);
             print_addresses(&permit);
             Ok(true)
         }
-        Decision::Permit(_) => {
-            println!(
-                "{} {destination}: the gate carries no {} requests",
-                palette.bad("denied"),
-                refused_method.unwrap_or_default()
-            );
-            Ok(false)
-        }
         Decision::Deny(denial) => {
-            let by = denial
-                .rule
-                .map(|rule| format!(" by {rule}"))
-                .unwrap_or_default();
-            println!(
-                "{} {destination}{by}: {} ({})",
-                palette.bad("denied"),
-                denial.reason,
-                denial.reason.code()
-            );
-            if let Some(near) = denial.near {
-                println!("  nearly: {}; {}", near.rule, near.because);
-            }
-            print_help(denial.reason, &destination);
+            print_denial(&asked, denial);
             Ok(false)
         }
     }
+}
+
+/// A method no rule can permit, since the gate carries it nowhere.
+fn refused_method(method: Option<&str>) -> Option<&str> {
+    method.filter(|method| !METHODS.contains(method))
+}
+
+fn print_refused_method(destination: &Authority, method: &str) {
+    let denied = Palette::for_stdout();
+    let denied = denied.bad("denied");
+    println!("{denied} {destination}: the gate carries no {method} requests");
+}
+
+/// What the gate would do with the bytes, and what it would add.
+fn print_inspection(policy: &Effective, asked: &Asked<'_>, permit: &Permit) {
+    match permit.inspection() {
+        Inspection::Raw => println!("  passed unread, whatever it is"),
+        Inspection::Tunnel if asked.secure => {
+            println!("  TLS passed unread, so method and path are not judged")
+        }
+        Inspection::Tunnel => println!("  clear text, each request judged"),
+        Inspection::Intercept if asked.secure => {
+            println!("  TLS ended at the gate, each request judged")
+        }
+        Inspection::Intercept => println!("  clear text, each request judged"),
+    }
+    if let Some(path) = permit.judged_path()
+        && asked.written_path().is_some_and(|written| written != path)
+    {
+        println!("  sent on as {path}, and the query as it is");
+    }
+    let Some(name) = permit.credential() else {
+        return;
+    };
+    let definition = policy
+        .credentials
+        .iter()
+        .find(|credential| credential.value.name == *name);
+    let how = definition.map_or_else(String::new, |credential| {
+        let how = palisade_config::describe_injection(&credential.value.injection);
+        format!(", as {how}")
+    });
+    println!("  with the credential {name}{}", harmless(&how));
+}
+
+fn print_denial(asked: &Asked<'_>, denial: Denial) {
+    let by = denial
+        .rule
+        .map(|rule| format!(" by {rule}"))
+        .unwrap_or_default();
+    let palette = Palette::for_stdout();
+    println!(
+        "{} {asked}{by}: {} ({})",
+        palette.bad("denied"),
+        denial.reason,
+        denial.reason.code()
+    );
+    if let Some(near) = denial.near {
+        println!("  nearly: {}; {}", near.rule, harmless(&near.because));
+    }
+    print_help(denial.reason, asked);
 }
 
 /// What is decided later, when the name is looked up.
@@ -122,7 +165,8 @@ fn print_addresses(permit: &Permit) {
     }
 }
 
-fn print_help(reason: DenialReason, destination: &Authority) {
+fn print_help(reason: DenialReason, asked: &Asked<'_>) {
+    let destination = &asked.destination;
     let host = &destination.host;
     match reason {
         DenialReason::NotAllowed => {
@@ -132,32 +176,20 @@ fn print_help(reason: DenialReason, destination: &Authority) {
             "  to allow it: add {} to `ports` of that rule, or --allow {destination}",
             destination.port
         ),
+        DenialReason::Method => {
+            println!(
+                "  to allow it: add {} to `methods` of that rule",
+                asked.http().method
+            )
+        }
+        DenialReason::Path => {
+            println!("  to allow it: add a pattern for it to `paths` of that rule")
+        }
+        DenialReason::Protocol if asked.http().kind == HttpKind::WebSocket => {
+            println!("  to allow it: [[network.allow]] host = \"{host}\", protocol = \"websocket\"")
+        }
         _ => {}
     }
-}
-
-/// The destination of a URL, a host, or host:port, by the gate's own parser of authorities.
-fn destination(text: &str) -> Result<Authority, HostError> {
-    let (rest, default_port) = match text.split_once("://") {
-        Some(("http" | "ws", rest)) => (rest, Some(80)),
-        Some(("https" | "wss", rest)) => (rest, Some(443)),
-        Some((_, rest)) => (rest, None),
-        None => (text, Some(443)),
-    };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    Authority::parse(&rest.as_bytes()[..end], default_port)
-}
-
-/// RFC 9110, section 5.6.2.
-fn check_method(method: &str) -> Result<(), Failure> {
-    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    if !method.is_empty() && method.bytes().all(token) {
-        return Ok(());
-    }
-    Err(Failure::new(format!(
-        "`{}` is not an HTTP method",
-        harmless(method)
-    )))
 }
 
 fn check_path(
@@ -223,27 +255,5 @@ fn expand_home(path: &Path, home: &Path) -> PathBuf {
     match path.strip_prefix("~") {
         Ok(rest) => home.join(rest),
         Err(_) => path.to_path_buf(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn destinations_are_read_as_the_gate_reads_them() {
-        for (text, expected) in [
-            ("https://api.example.com/a?b", "api.example.com:443"),
-            ("http://API.example.com", "api.example.com:80"),
-            ("api.example.com", "api.example.com:443"),
-            ("api.example.com:8443", "api.example.com:8443"),
-            ("ssh://git.example.com:22/x", "git.example.com:22"),
-            ("https://[2001:db8::1]/", "[2001:db8::1]:443"),
-        ] {
-            assert_eq!(destination(text).unwrap().to_string(), expected, "{text}");
-        }
-        for bad in ["https://user@host/", "ssh://host", "", "https://a b/"] {
-            assert!(destination(bad).is_err(), "{bad}");
-        }
     }
 }

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use palisade_boundary::Enforcement;
 use palisade_config::Effective;
+use palisade_credential::Credentials;
 use palisade_session::{Plan, Request, SessionId};
 
 use super::policy_options::{PolicyOptions, load};
@@ -50,12 +51,13 @@ fn print_enforcement(policy: &Effective, here: &Surroundings) -> Result<(), Fail
         &Request {
             policy,
             argv: &["true".into()],
-            environment: &here.environment,
+            environment: &here.environment(policy),
             home: &here.home,
             current_dir: &here.current_dir,
             user: &here.user,
             program: None,
             own: &here.own_folders(),
+            credentials: &Credentials::none(),
         },
     )?;
     let palette = Palette::for_stdout();
