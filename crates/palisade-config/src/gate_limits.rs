@@ -187,6 +187,10 @@ gate_limits! {
     hello_bytes: Size as "Option<Size>", 64 * KIB, 4 * KIB => MIB;
     /// From the start of a tunnel to its complete `ClientHello`.
     hello_time: Time as "Option<Time>", secs(5), secs(1) => secs(300);
+    /// A TLS handshake, on either side.
+    tls_time: Time as "Option<Time>", secs(15), secs(1) => secs(300);
+    /// Certificates kept for hosts that are looked into; further ones are minted again.
+    leaves: Count as "Option<Count>", 1024, 1 => 65_536;
     /// One attempt to connect to one address.
     connect_time: Time as "Option<Time>", secs(10), ms(100) => secs(300);
     /// All attempts of one request, look-up included.

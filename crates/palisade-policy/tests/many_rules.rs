@@ -1,6 +1,4 @@
-//! Policies with many rules: what it costs is counted in rules looked at, or bounded so generously that only a scan fails.
-
-use std::time::{Duration, Instant};
+//! Policies with many rules. What a decision costs with them is for the benchmark to say.
 
 use palisade_policy::{
     CredentialName, Decision, Host, HostPattern, HttpKind, HttpRequest, Inspection, NetworkPolicy,
@@ -38,53 +36,27 @@ fn decide(policy: &NetworkPolicy, host: &str, path: &str) -> Decision {
     policy.decide(&Request::with_http(&host, 443, http))
 }
 
-fn time(mut work: impl FnMut()) -> Duration {
-    let start = Instant::now();
-    work();
-    start.elapsed()
-}
-
-/// The best of some runs, so that other work on the machine does not count.
-fn decisions(policy: &NetworkPolicy, host: &str) -> Duration {
-    let run = || {
-        time(|| {
-            for _ in 0..500 {
-                assert!(matches!(decide(policy, host, "/a/b"), Decision::Permit(_)));
-            }
-        })
-    };
-    (0..7).map(|_| run()).min().unwrap()
-}
-
 #[test]
-fn a_decision_does_not_look_at_the_rules_of_other_hosts() {
-    let many = |count: usize| {
-        build((0..count).map(|at| with_paths(rule(&format!("h{at}.example.com")), "/a/**")))
-    };
-    let (few, many) = (many(10), many(10_000));
-    let few = decisions(&few, "h7.example.com");
-    let many = decisions(&many, "h7.example.com");
-    // A scan would make it a thousand times slower.
-    assert!(
-        many < few * 10,
-        "{few:?} with 10 rules, {many:?} with 10,000"
-    );
+fn each_of_ten_thousand_hosts_has_its_own_rule() {
+    let many = (0..10_000).map(|at| with_paths(rule(&format!("h{at}.example.com")), "/a/**"));
+    let policy = build(many);
+    for at in [0, 7, 9_999] {
+        let host = format!("h{at}.example.com");
+        let Decision::Permit(permit) = decide(&policy, &host, "/a/b") else {
+            panic!("{host} has a rule");
+        };
+        assert_eq!(permit.rule().as_str(), format!("allow {host} (test)"));
+        assert!(matches!(decide(&policy, &host, "/b"), Decision::Deny(_)));
+    }
 }
 
 #[test]
 fn ten_thousand_rules_of_one_host_are_built_and_asked_in_order() {
-    let mut built = None;
-    let took = time(|| {
-        built = Some(build((0..10_000).map(|at| {
-            // Half of them close, half not, in turns: each goes before the others of the second kind.
-            match at % 2 {
-                0 => rule("api.example.com"),
-                _ => with_paths(rule("api.example.com"), &format!("/r{at}/**")),
-            }
-        })));
-    });
-    assert!(took < Duration::from_secs(5), "{took:?}");
-    let policy = built.unwrap();
+    // Half of them close, half not, in turns: each goes before the others of the second kind.
+    let policy = build((0..10_000).map(|at| match at % 2 {
+        0 => rule("api.example.com"),
+        _ => with_paths(rule("api.example.com"), &format!("/r{at}/**")),
+    }));
     assert!(matches!(
         decide(&policy, "api.example.com", "/r9999/x"),
         Decision::Permit(_)
@@ -96,16 +68,13 @@ fn ten_thousand_rules_of_one_host_are_built_and_asked_in_order() {
 }
 
 #[test]
-fn hosts_to_intercept_are_found_without_comparing_all_with_all() {
+fn of_ten_thousand_hosts_those_to_intercept_are_found() {
     let rules = (0..10_000).map(|at| match at % 2 {
         0 => rule(&format!("h{at}.example.com")),
         _ => with_paths(rule(&format!("h{at}.example.com")), "/a"),
     });
     let policy = build(rules);
-    let mut found = 0;
-    let took = time(|| found = policy.intercepted().len());
-    assert_eq!(found, 5_000);
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert_eq!(policy.intercepted().len(), 5_000);
 }
 
 const PATTERNS: [&str; 9] = [
