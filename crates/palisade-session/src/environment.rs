@@ -1,10 +1,14 @@
 //! The environment inside, built from nothing.
 //!
-//! No secret can get here: what is passed on was named in the policy or on the command line, and the rest is made up.
+//! No secret can get here: what is passed on was named in the policy or on the command line, and the rest is made up. Of
+//! credentials this module knows the placeholders alone.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+
+use palisade_credential::Placeholder;
+use palisade_workspace::{EXTRA_ROOTS, PHP_SETTINGS, TRUST_BUNDLE, WGET_SETTINGS};
 
 /// The loopback port inside for clients that know the proxy. 3128 is the port proxies are known by.
 pub const PROXY_PORT: u16 = 3128;
@@ -78,8 +82,23 @@ pub struct InnerEnvironment<'a> {
     pub directory: &'a Path,
     /// The session's name.
     pub session: &'a str,
-    /// Where the combined and the additional trust bundles are, if the operator gave more roots.
-    pub bundles: Option<(&'a Path, &'a Path)>,
+    /// What there is of trust bundles.
+    pub bundles: Bundles,
+    /// Variables with placeholders for secrets. They win over everything: the name is the one that the policy gives to the
+    /// placeholder.
+    pub placeholders: &'a [(String, Placeholder)],
+}
+
+/// What the inside has of trust bundles.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bundles {
+    /// Nothing was added to what the host trusts.
+    #[default]
+    HostsOwn,
+    /// Roots were added, and the system's store has them.
+    InStore,
+    /// Roots were added, and there is no system store: they are only where variables name them.
+    ByVariable,
 }
 
 impl InnerEnvironment<'_> {
@@ -93,6 +112,11 @@ impl InnerEnvironment<'_> {
             self.chosen
                 .iter()
                 .map(|(name, value)| (name.clone(), value.clone())),
+        );
+        env.extend(
+            self.placeholders
+                .iter()
+                .map(|(name, value)| (name.into(), value.as_str().into())),
         );
         env.into_iter().collect()
     }
@@ -154,20 +178,25 @@ impl InnerEnvironment<'_> {
     }
 
     fn put_trust(&self, env: &mut BTreeMap<OsString, OsString>) {
-        let Some((combined, additional)) = self.bundles else {
+        if self.bundles == Bundles::HostsOwn {
             return;
-        };
-        for name in BUNDLE_VARIABLES {
-            env.insert(name.into(), combined.into());
         }
-        env.insert("NODE_EXTRA_CA_CERTS".into(), additional.into());
+        for name in BUNDLE_VARIABLES {
+            env.insert(name.into(), TRUST_BUNDLE.into());
+        }
         let fixed = [
+            ("NODE_EXTRA_CA_CERTS", EXTRA_ROOTS),
             ("NODE_USE_SYSTEM_CA", "1"),
             ("DENO_TLS_CA_STORE", "system"),
             ("UV_NATIVE_TLS", "1"),
             ("UV_SYSTEM_CERTS", "1"),
         ];
         env.extend(fixed.map(|(name, value)| (name.into(), value.into())));
+        if self.bundles == Bundles::ByVariable {
+            // The colon keeps PHP's own folder. wget reads this file in place of the one in the home folder.
+            env.insert("PHP_INI_SCAN_DIR".into(), format!(":{PHP_SETTINGS}").into());
+            env.insert("WGETRC".into(), WGET_SETTINGS.into());
+        }
     }
 }
 
@@ -212,7 +241,8 @@ mod tests {
             user: "u",
             directory: Path::new("/w"),
             session: "s",
-            bundles: None,
+            bundles: Bundles::HostsOwn,
+            placeholders: &[],
         };
         let env = inner.build(|folder| folder.starts_with("/usr") || folder.starts_with("/bin"));
         env.into_iter()
@@ -274,6 +304,17 @@ mod tests {
             "/usr/games:/usr/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin:/bin"
         );
         assert_eq!(env["SHELL"], "/bin/sh");
+    }
+
+    /// Invariant 4: of credentials the environment's code can name the stand-in alone.
+    #[test]
+    fn this_module_names_no_secret() {
+        let own = include_str!("environment.rs");
+        let code = own.split("#[cfg(test)]").next().unwrap();
+        assert!(code.contains("use palisade_credential::Placeholder;"));
+        for word in ["Secret", "Material", "Credentials", "Prepared"] {
+            assert!(!code.contains(word), "{word}");
+        }
     }
 
     #[test]

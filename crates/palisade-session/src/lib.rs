@@ -15,14 +15,20 @@
 mod environment;
 mod gate_thread;
 mod id;
+mod limits;
+mod origin;
 mod plan;
 mod run;
 mod state;
 mod supervise;
 mod terminal;
+mod trust;
 
-pub use environment::{InnerEnvironment, PROXY_PORT};
+pub use environment::{Bundles, InnerEnvironment, PROXY_PORT};
 pub use id::SessionId;
+pub use origin::Origin;
+pub use palisade_sys::environment::take as take_variable;
 pub use plan::{Plan, PlanError, Request, User};
-pub use run::{Outcome, Report, RunError, run};
+pub use run::{Handed, Outcome, Report, RunError, run};
 pub use state::{SessionRecord, StateDir, StateError};
+pub use trust::TrustError;

@@ -7,13 +7,16 @@ use std::sync::Arc;
 use palisade_audit::Digest;
 use palisade_boundary::{BoundarySpec, Command, Identity};
 use palisade_config::{Effective, explain};
-use palisade_gate::{UpstreamProxy, UpstreamProxyError};
+use palisade_credential::{Credentials, Placeholder};
+use palisade_gate::{GateLimits, UpstreamProxy, UpstreamProxyError};
 use palisade_policy::NetworkPolicy;
 use palisade_protocol::{EgressWanted, Ownership, TreeAccess, TreeEntry};
-use palisade_workspace::{AgentAccount, EXTRA_ROOTS, TRUST_BUNDLE, TreeError, is_shown};
+use palisade_workspace::{AgentAccount, TreeError, is_shown};
 
 use crate::SessionId;
-use crate::environment::{InnerEnvironment, PROXY_PORT};
+use crate::environment::{Bundles, InnerEnvironment, PROXY_PORT};
+use crate::limits::gate_limits;
+use crate::trust::{Trust, TrustError, Wanted};
 
 /// Ports that are caught where the kernel cannot catch every port: the web, ssh, git's own protocol, DNS over TCP.
 const ALWAYS_CAUGHT: [u16; 5] = [80, 443, 22, 9418, 53];
@@ -37,13 +40,14 @@ pub struct User {
 }
 
 /// What a plan is made from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Request<'a> {
     /// The policy in force.
     pub policy: &'a Effective,
     /// The agent's program and arguments. Never empty.
     pub argv: &'a [OsString],
-    /// The host's environment; only what the policy passes is taken from it.
+    /// The host's environment, as far as it is of use: what the policy passes, `PATH` and `SHELL`. Never a variable that
+    /// a credential is taken from.
     pub environment: &'a [(OsString, OsString)],
     /// The person's home, which has the same path inside.
     pub home: &'a Path,
@@ -56,6 +60,8 @@ pub struct Request<'a> {
     pub program: Option<(&'a Path, &'a Path)>,
     /// Real paths of palisade's own folders, settings and state. Whoever can write there writes the next policy, or the log.
     pub own: &'a [PathBuf],
+    /// The session's credentials.
+    pub credentials: &'a Credentials,
 }
 
 /// Everything a session will do.
@@ -75,6 +81,10 @@ pub struct Plan {
     pub upstream_proxy: Option<UpstreamProxy>,
     /// SHA-256 of the policy in plain words.
     pub policy_digest: String,
+    /// What is trusted on both sides of the gate.
+    pub(crate) trust: Trust,
+    /// The gate's bounds.
+    pub(crate) limits: GateLimits,
 }
 
 /// Why no plan could be made.
@@ -96,6 +106,19 @@ pub enum PlanError {
     /// The proxy above the gate.
     #[error("use the upstream proxy: {0}")]
     Proxy(#[from] UpstreamProxyError),
+    /// The session's authority, or the host's certificates.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// A credential comes from a file or program that would be writable inside.
+    #[error(
+        "credential `{credential}` comes from {path}, which would be writable inside: an agent could change what the gate sends"
+    )]
+    Source {
+        /// The credential.
+        credential: String,
+        /// Its file or program.
+        path: PathBuf,
+    },
 }
 
 impl Plan {
@@ -108,11 +131,24 @@ impl Plan {
             policy, argv, user, ..
         } = request;
         let account = account(request);
-        let mut tree = policy.tree(Path::new("/"), &account)?;
+        let intercepted = policy.network.intercepted();
+        let mut trust = Trust::new(
+            Path::new("/"),
+            &Wanted {
+                session: &id,
+                intercepted: &intercepted,
+                extra_ca: &policy.extra_ca,
+                gate_connects: !policy.credentials.is_empty(),
+            },
+        )?;
+        let added = std::mem::take(&mut trust.tree);
+        let bundles = bundles(&trust, &added);
+        let mut tree = policy.tree_with(Path::new("/"), &account, added)?;
         let program = request
             .program
             .map(|(found, real)| show_program(&mut tree, found, real));
         keep_own_folders(&tree, request.own)?;
+        keep_sources(&tree, request.credentials)?;
         let workspace = policy.workspace.value.clone();
         let directory = if is_shown(&tree, request.current_dir) {
             request.current_dir
@@ -120,7 +156,7 @@ impl Plan {
             &workspace
         };
         let visible = |folder: &Path| is_shown(&tree, folder) || program.flatten() == Some(folder);
-        let environment = environment(request, &account, visible, directory, &id);
+        let environment = environment(request, &account, visible, directory, &id, bundles);
         let proxy = policy.upstream_proxy.as_ref();
         Ok(Self {
             program: argv[0].to_string_lossy().into_owned(),
@@ -151,8 +187,25 @@ impl Plan {
                 foreground: false,
             },
             workspace,
+            trust,
+            limits: gate_limits(&policy.gate_limits),
             id,
         })
+    }
+}
+
+impl Plan {
+    /// Lets the gate accept the certificates of one more authority, PEM. The inside is not told of it.
+    pub fn accept_servers_of(&mut self, authority_pem: &str) {
+        self.trust.roots.extend_from_slice(authority_pem.as_bytes());
+    }
+}
+
+fn bundles(trust: &Trust, added: &[TreeEntry]) -> Bundles {
+    match (added.is_empty(), trust.in_store) {
+        (true, _) => Bundles::HostsOwn,
+        (false, true) => Bundles::InStore,
+        (false, false) => Bundles::ByVariable,
     }
 }
 
@@ -193,6 +246,21 @@ fn keep_own_folders(tree: &[TreeEntry], own: &[PathBuf]) -> Result<(), PlanError
     Ok(())
 }
 
+fn keep_sources(tree: &[TreeEntry], credentials: &Credentials) -> Result<(), PlanError> {
+    for (credential, path) in credentials.host_paths() {
+        // A source that does not exist is the gate's to report, when the credential is first needed.
+        let real = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        let writable = |entry: &TreeEntry| matches!(entry, TreeEntry::Bind { source, access: TreeAccess::Write, .. } if real.starts_with(source));
+        if tree.iter().any(writable) {
+            return Err(PlanError::Source {
+                credential: credential.to_string(),
+                path: path.to_path_buf(),
+            });
+        }
+    }
+    Ok(())
+}
+
 fn account(request: &Request<'_>) -> AgentAccount {
     let user = request.user;
     let account = AgentAccount::new(&user.name, user.uid, user.gid, request.home, HOSTNAME);
@@ -212,12 +280,13 @@ fn environment(
     visible: impl Fn(&Path) -> bool,
     directory: &Path,
     id: &SessionId,
+    bundles: Bundles,
 ) -> Vec<(OsString, OsString)> {
     let chosen = request.policy.environment.build(|name| {
         let found = request.environment.iter().find(|(own, _)| own == name);
         found.map(|(_, value)| value.clone())
     });
-    let more_roots = !request.policy.extra_ca.is_empty();
+    let placeholders: Vec<(String, Placeholder)> = request.credentials.inner_variables();
     InnerEnvironment {
         host: request.environment,
         chosen: &chosen,
@@ -225,7 +294,8 @@ fn environment(
         user: account.name(),
         directory,
         session: id.as_str(),
-        bundles: more_roots.then_some((Path::new(TRUST_BUNDLE), Path::new(EXTRA_ROOTS))),
+        bundles,
+        placeholders: &placeholders,
     }
     .build(visible)
 }

@@ -7,8 +7,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use palisade_audit::{Event, EventKind, LineSink, Sink, SinkError};
 use palisade_boundary::{Backend, StartError};
-use palisade_gate::{GateConfig, Summary};
+use palisade_credential::Credentials;
+use palisade_gate::{GateConfig, Notice, Summary, SystemResolver};
+use palisade_sys::rlimit::{Resource, lower};
 use palisade_sys::signalfd::SignalFd;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::gate_thread::GateThread;
 use crate::plan::Plan;
@@ -82,11 +85,24 @@ impl RunError {
     }
 }
 
+/// What a session needs beside its plan: no data, and no part of what can be shown of it.
+pub struct Handed {
+    /// The credentials.
+    pub credentials: Credentials,
+    /// Who is told what the person should know while the agent runs.
+    pub notices: Arc<dyn Notice>,
+}
+
 /// Runs the session. Must be called while the process has one thread, because the boundary forks from it.
 ///
 /// # Errors
 /// Whatever kept the agent from running, or ended its session before it did.
-pub fn run(mut plan: Plan, backend: &dyn Backend, state: &StateDir) -> Result<Report, RunError> {
+pub fn run(
+    mut plan: Plan,
+    handed: Handed,
+    backend: &dyn Backend,
+    state: &StateDir,
+) -> Result<Report, RunError> {
     let own = |what: &'static str| move |error: io::Error| RunError::Own(what, error);
     let signals = SignalFd::block(&HANDLED.map(|signal| signal.as_raw()))
         .map_err(own("take over signals"))?;
@@ -95,8 +111,9 @@ pub fn run(mut plan: Plan, backend: &dyn Backend, state: &StateDir) -> Result<Re
     let log = Log::open(&plan, backend.name(), state)?;
     let mut running = backend.start(&plan.spec).map_err(RunError::Start)?;
     let endpoint = running.endpoint().map_err(RunError::Start)?;
-    let gate =
-        GateThread::start(gate_config(&mut plan, &log), endpoint).map_err(own("start the gate"))?;
+    close_own_memory().map_err(own("close palisade's memory to others"))?;
+    let config = gate_config(&mut plan, handed, &log);
+    let gate = GateThread::start(config, endpoint).map_err(own("start the gate"))?;
     let ending = Supervisor {
         running: &mut *running,
         terminal: &mut terminal,
@@ -123,8 +140,21 @@ pub fn run(mut plan: Plan, backend: &dyn Backend, state: &StateDir) -> Result<Re
     })
 }
 
-fn gate_config(plan: &mut Plan, log: &Log) -> GateConfig {
+/// From here on the process holds secrets: no debugger and no other program of the same user reads its memory, and none of
+/// it goes into a core file. Not earlier, because the boundary's identity is written to files of `/proc` that would belong
+/// to the host's root then (proc(5)), and because the agent is to have the limits it would have without palisade.
+fn close_own_memory() -> io::Result<()> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    lower(Resource::Core, 0)
+}
+
+fn gate_config(plan: &mut Plan, handed: Handed, log: &Log) -> GateConfig {
     let mut config = GateConfig::new(Arc::clone(&plan.network), log.sink.clone());
+    config.tls = plan.trust.take_gate_part();
+    config.limits = plan.limits.clone();
+    config.resolver = Arc::new(SystemResolver::new(&config.limits));
+    config.credentials = handed.credentials;
+    config.notices = handed.notices;
     config.upstream_proxy = plan.upstream_proxy.take();
     config
 }

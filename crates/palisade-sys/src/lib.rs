@@ -11,6 +11,7 @@
 
 pub mod cgroup;
 pub mod clone;
+pub mod environment;
 pub mod exec;
 pub mod idmap;
 pub mod landlock;

@@ -51,6 +51,30 @@ fn close_range(first: RawFd, last: RawFd) -> io::Result<()> {
     }
 }
 
+/// How many threads the calling process has.
+///
+/// # Errors
+/// `/proc/self/stat` cannot be read or lacks the field.
+pub fn thread_count() -> io::Result<u64> {
+    let mut line = [0; 1024];
+    let text = own_status(&mut line)?;
+    // `num_threads` is field 20 (proc_pid_stat(5)); the second field is the only one with blanks.
+    let count = text.rsplit_once(')').and_then(|(_, rest)| {
+        let field = rest.split_ascii_whitespace().nth(20 - 3)?;
+        field.parse().ok()
+    });
+    count.ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))
+}
+
+/// One read: the line is some 300 bytes long, and the kernel makes it anew for each. The program's name in it, the only
+/// part that need not be text, makes no difference to the fields behind it.
+fn own_status(line: &mut [u8; 1024]) -> io::Result<std::borrow::Cow<'_, str>> {
+    let length = File::open("/proc/self/stat")?.read(line)?;
+    Ok(String::from_utf8_lossy(
+        line.get(..length).unwrap_or_default(),
+    ))
+}
+
 /// The memory that holds the arguments and the environment the process was started with, and that `/proc/PID/cmdline`
 /// and `/proc/PID/environ` show.
 #[derive(Clone, Copy, Debug)]
@@ -65,11 +89,9 @@ impl StartArea {
     /// # Errors
     /// `/proc/self/stat` cannot be read or lacks the fields.
     pub fn locate() -> io::Result<Self> {
-        // One read: the line is some 300 bytes long, and the kernel makes it anew for each.
         let mut line = [0; 1024];
-        let length = File::open("/proc/self/stat")?.read(&mut line)?;
-        let text = String::from_utf8_lossy(line.get(..length).unwrap_or_default());
-        Self::parse(&text).ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))
+        Self::parse(&own_status(&mut line)?)
+            .ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))
     }
 
     /// `arg_start` to `env_end` are fields 48 to 51 (proc_pid_stat(5)); the second field is the only one with blanks.

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tempfile::TempDir;
@@ -78,12 +81,7 @@ impl Authority {
     /// # Panics
     /// If a name is no name.
     pub fn server_config_for(&self, names: &[&str], protocols: &[&str]) -> Arc<ServerConfig> {
-        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let params = CertificateParams::new(names).expect("the test's names are valid");
-        let key = KeyPair::generate().expect("make a key");
-        let certificate = params
-            .signed_by(&key, &self.issuer)
-            .expect("sign a certificate");
+        let (certificate, key) = self.certify(names);
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
@@ -97,6 +95,25 @@ impl Authority {
             .map(|name| name.as_bytes().to_vec())
             .collect();
         Arc::new(config)
+    }
+
+    /// The same for a server in another program: the files of its certificate and of its key, PEM, in this folder.
+    pub(crate) fn server_files(&self, names: &[&str], folder: &Path) -> (PathBuf, PathBuf) {
+        let (certificate, key) = self.certify(names);
+        let files = (folder.join("cert.pem"), folder.join("key.pem"));
+        std::fs::write(&files.0, certificate.pem()).expect("write the certificate");
+        std::fs::write(&files.1, key.serialize_pem()).expect("write the key");
+        files
+    }
+
+    fn certify(&self, names: &[&str]) -> (Certificate, KeyPair) {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let params = CertificateParams::new(names).expect("the test's names are valid");
+        let key = KeyPair::generate().expect("make a key");
+        let certificate = params
+            .signed_by(&key, &self.issuer)
+            .expect("sign a certificate");
+        (certificate, key)
     }
 }
 

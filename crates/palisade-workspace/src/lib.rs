@@ -4,7 +4,7 @@
 //! ```text
 //!   system_tree      /usr, /bin, /lib*, /opt and named parts of /etc, read-only; made-up /etc/passwd and kin;
 //!                    empty /tmp, /run and home; /proc and /dev
-//!   trust_tree       the host's certificate bundle with the operator's own roots added, where there are any
+//!   trust_tree       what programs trust, with roots of the operator and the session added, where there are any
 //!   workspace_tree   the workspace at its own path, what else the policy shows, policy files made read-only
 //! ```
 //!
@@ -32,4 +32,4 @@ pub use account::AgentAccount;
 pub use paths::{Home, Located, PathError, check_shown, check_workspace, expand, locate};
 pub use plan::{ShownPath, WorkspacePlan, is_shown, workspace_tree};
 pub use system::{TreeError, system_tree};
-pub use trust::{EXTRA_ROOTS, TRUST_BUNDLE, trust_tree};
+pub use trust::{EXTRA_ROOTS, HostTrust, PHP_SETTINGS, TRUST_BUNDLE, WGET_SETTINGS, trust_tree};

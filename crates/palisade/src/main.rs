@@ -10,6 +10,8 @@ mod backends;
 mod cli;
 mod commands;
 mod failure;
+mod notices;
+mod secrets;
 mod surroundings;
 mod terminal_text;
 

@@ -1,10 +1,15 @@
 //! Everything palisade takes from where it was started: environment, home, current directory, user. Read here, once.
+//!
+//! The environment is never copied as a whole: a variable that a credential comes from must stay in one place, from where
+//! `secrets` takes it.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
+use palisade_config::Effective;
 use palisade_session::{StateDir, User};
 
 use crate::failure::Failure;
@@ -19,7 +24,6 @@ const INNER_ID: u32 = 1000;
 /// Where palisade was started.
 #[derive(Clone, Debug)]
 pub(crate) struct Surroundings {
-    pub(crate) environment: Vec<(OsString, OsString)>,
     pub(crate) home: PathBuf,
     pub(crate) current_dir: PathBuf,
     pub(crate) config_dir: PathBuf,
@@ -30,15 +34,8 @@ pub(crate) struct Surroundings {
 impl Surroundings {
     /// Reads them.
     pub(crate) fn read() -> Result<Self, Failure> {
-        let environment: Vec<_> = std::env::vars_os().collect();
-        let var = |name: &str| {
-            environment
-                .iter()
-                .find(|(own, _)| own == name)
-                .map(|(_, value)| value.clone())
-        };
         let folder = |name: &str| {
-            var(name)
+            std::env::var_os(name)
                 .map(PathBuf::from)
                 .filter(|path| path.is_absolute())
         };
@@ -54,9 +51,7 @@ impl Surroundings {
             Failure::new(format!("find the current directory: {error}"))
                 .hint("cd to a folder that exists")
         })?;
-        let name = var("USER")
-            .and_then(|name| name.into_string().ok())
-            .filter(|name| plain_name(name));
+        let name = std::env::var("USER").ok().filter(|name| plain_name(name));
         Ok(Self {
             config_dir: folder("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config")),
             state: StateDir::new(
@@ -65,7 +60,6 @@ impl Surroundings {
                     .join("palisade"),
             ),
             user: user(uid, gid, name),
-            environment,
             home,
             current_dir,
         })
@@ -73,6 +67,15 @@ impl Surroundings {
 }
 
 impl Surroundings {
+    /// The variables a session may need: those the policy passes, and those that tell where programs are. To be called
+    /// after the credentials' variables have been taken.
+    pub(crate) fn environment(&self, policy: &Effective) -> Vec<(OsString, OsString)> {
+        let passed = policy.environment.pass.keys().map(String::as_str);
+        let names: BTreeSet<&str> = passed.chain(["PATH", "SHELL"]).collect();
+        let value = |name: &str| Some((name.into(), std::env::var_os(name)?));
+        names.into_iter().filter_map(value).collect()
+    }
+
     /// Real paths of palisade's own folders, which no agent may write.
     pub(crate) fn own_folders(&self) -> [PathBuf; 2] {
         [

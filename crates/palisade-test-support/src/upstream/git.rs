@@ -4,17 +4,18 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
 use super::http::{Handler, Request, Response};
 use crate::require::{Skip, program};
 
-/// The host.
-#[derive(Debug)]
+/// The host. Clones share its repository.
+#[derive(Clone, Debug)]
 pub struct GitHost {
     git: PathBuf,
-    root: TempDir,
+    root: Arc<TempDir>,
 }
 
 impl GitHost {
@@ -33,7 +34,7 @@ impl GitHost {
     pub fn new() -> Result<Self, Skip> {
         let host = Self {
             git: program("git", "git")?,
-            root: tempfile::tempdir().expect("make a directory"),
+            root: Arc::new(tempfile::tempdir().expect("make a directory")),
         };
         let work = host.root.path().join("work");
         fs::create_dir(&work).expect("make a directory");
@@ -46,6 +47,21 @@ impl GitHost {
         let bare = bare.to_str().expect("plain path");
         host.git(&work, &["clone", "--quiet", "--bare", ".", bare]);
         Ok(host)
+    }
+
+    /// The messages of the commits on the branch `main`, the newest first.
+    ///
+    /// # Panics
+    /// If git fails.
+    pub fn log(&self) -> Vec<String> {
+        let output = self
+            .command()
+            .args(["log", "--format=%s", "main"])
+            .current_dir(self.root.path().join(&Self::REPOSITORY[1..]))
+            .output()
+            .expect("run git");
+        let text = String::from_utf8_lossy(&output.stdout);
+        text.lines().map(str::to_owned).collect()
     }
 
     fn git(&self, directory: &Path, arguments: &[&str]) {
@@ -85,6 +101,8 @@ impl GitHost {
             .env("PATH_INFO", request.path())
             .env("QUERY_STRING", request.query())
             .env("REMOTE_ADDR", "127.0.0.1")
+            // Without a user the backend takes no push. Who may push is asked before (`Guarded`).
+            .env("REMOTE_USER", "somebody")
             .env("CONTENT_LENGTH", request.body.len().to_string());
         for (variable, header) in [
             ("CONTENT_TYPE", "content-type"),
@@ -100,7 +118,7 @@ impl GitHost {
             .stdout(Stdio::piped())
             .spawn()?;
         let mut stdin = child.stdin.take().expect("it is piped");
-        // The requests of a clone fit in a pipe's buffer, so writing first cannot block on unread output.
+        // The requests of a clone or a small push fit in a pipe's buffer, so writing first cannot block on unread output.
         stdin.write_all(&request.body)?;
         drop(stdin);
         let mut output = Vec::new();

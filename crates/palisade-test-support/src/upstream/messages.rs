@@ -37,12 +37,44 @@ pub struct ToolResult {
     pub is_error: bool,
 }
 
+/// Who may ask.
+#[derive(Clone, Debug)]
+enum Login {
+    Anybody,
+    Key(String),
+    Token(String),
+}
+
+impl Login {
+    /// What a token needs beside it, as the real service demands.
+    const BETA: &str = "oauth-2025-04-20";
+
+    fn refuses(&self, request: &Request) -> Option<&'static str> {
+        let is = |name: &str, value: &str| request.header(name) == Some(value);
+        match self {
+            Self::Anybody => None,
+            Self::Key(key) => (!is("x-api-key", key)).then_some("invalid x-api-key"),
+            Self::Token(_) if request.header("x-api-key").is_some() => {
+                Some("a key beside the token")
+            }
+            Self::Token(token) if !is("authorization", &format!("Bearer {token}")) => {
+                Some("invalid bearer token")
+            }
+            Self::Token(_) => {
+                let beta = request.header("anthropic-beta").unwrap_or("");
+                let has = beta.split(',').any(|member| member.trim() == Self::BETA);
+                (!has).then_some("OAuth authentication is currently not supported")
+            }
+        }
+    }
+}
+
 /// The stand-in. Clones share their log.
 #[derive(Clone, Debug)]
 pub struct MessagesApi {
     script: Vec<ToolCall>,
     answer: String,
-    key: Option<String>,
+    login: Login,
     results: Arc<Mutex<Vec<ToolResult>>>,
 }
 
@@ -52,7 +84,7 @@ impl MessagesApi {
         Self {
             script,
             answer: answer.into(),
-            key: None,
+            login: Login::Anybody,
             results: Arc::default(),
         }
     }
@@ -60,7 +92,14 @@ impl MessagesApi {
     /// Refuses requests without this `x-api-key` (401).
     #[must_use]
     pub fn require_key(mut self, key: &str) -> Self {
-        self.key = Some(key.into());
+        self.login = Login::Key(key.into());
+        self
+    }
+
+    /// Refuses requests without this OAuth token and the beta header that goes with one (401).
+    #[must_use]
+    pub fn require_token(mut self, token: &str) -> Self {
+        self.login = Login::Token(token.into());
         self
     }
 
@@ -105,10 +144,8 @@ impl Handler for MessagesApi {
         if (request.method.as_str(), request.path()) != ("POST", "/v1/messages") {
             return error(404, "not_found_error", "not found");
         }
-        if let Some(key) = &self.key
-            && request.header("x-api-key") != Some(key)
-        {
-            return error(401, "authentication_error", "invalid x-api-key");
+        if let Some(why) = self.login.refuses(request) {
+            return error(401, "authentication_error", why);
         }
         self.reply(request)
     }

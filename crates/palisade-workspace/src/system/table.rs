@@ -30,6 +30,7 @@ pub(super) const ETC: &[&str] = &[
     "bash.bashrc", // prompt of an interactive shell (Debian)
     "bashrc",      // the same (Red Hat)
     "centos-release",
+    "chromium.d",      // Debian's start script reads every file of it
     "claude-code",     // managed settings: the organisation's own rules for the agent
     "crypto-policies", // Red Hat: openssl.cnf includes it
     "debian_version",

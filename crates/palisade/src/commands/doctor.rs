@@ -1,10 +1,17 @@
-//! `palisade doctor`: what this machine can do, and how to get what it lacks.
+//! `palisade doctor`: what this machine can do, and how to get what it lacks; with `--inside`, which clients trust the gate.
 
+mod agent;
+mod clients;
+mod inside;
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use palisade_boundary::{Capability, CapabilityState};
 use serde_json::json;
 
+use super::policy_options::PolicyOptions;
 use crate::backends;
 use crate::failure::{Failure, NO};
 use crate::terminal_text::Palette;
@@ -15,10 +22,43 @@ pub(crate) struct Args {
     /// One JSON object.
     #[arg(long)]
     json: bool,
+    /// Run each client that is found inside a session and say which ones trust the gate when it looks into TLS.
+    #[arg(long)]
+    inside: bool,
+    /// Be the session (used by the doctor itself).
+    #[arg(long, hide = true, value_name = "ADDRESS")]
+    inside_origin: Option<SocketAddr>,
+    /// Be the agent of that session (used by the doctor itself).
+    #[arg(long, hide = true, value_name = "HOST")]
+    inside_agent: Option<String>,
+    #[command(flatten)]
+    policy: PolicyOptions,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    if let Some(host) = &args.inside_agent {
+        return agent::run(host);
+    }
+    if let Some(origin) = args.inside_origin {
+        return inside::session(&args.policy, origin);
+    }
+    if args.inside {
+        return inside::run(&policy_arguments(), args.json);
+    }
+    probe(args)
+}
+
+/// The arguments as they were typed, but for those that are the doctor's own: the session takes the rest.
+fn policy_arguments() -> Vec<OsString> {
+    let own = ["--inside", "--json"];
+    let typed = std::env::args_os().skip_while(|argument| argument != "doctor");
+    let mut rest: Vec<OsString> = typed.skip(1).collect();
+    rest.retain(|argument| own.iter().all(|own| argument != own));
+    rest
+}
+
+fn probe(args: &Args) -> Result<ExitCode, Failure> {
     let mut usable = false;
     let mut report = Vec::new();
     for name in backends::NAMES {

@@ -1,6 +1,6 @@
 //! `palisade run`: any command inside a boundary.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -9,14 +9,17 @@ use std::time::SystemTime;
 
 use palisade_boundary::{Assessment, Backend, Enforcement, Limits};
 use palisade_config::Effective;
+use palisade_credential::Credentials;
 use palisade_gate::Summary;
 use palisade_protocol::{TreeAccess, TreeEntry};
-use palisade_session::{Outcome, Plan, Report, Request, RunError, SessionId};
+use palisade_session::{Handed, Outcome, Plan, Report, Request, RunError, SessionId};
 use palisade_workspace::{Home, check_shown, locate};
 
 use super::policy_options::{PolicyOptions, load};
 use crate::backends;
 use crate::failure::{FAILED, Failure, NOT_EXECUTABLE, NOT_FOUND};
+use crate::notices::Notices;
+use crate::secrets;
 use crate::surroundings::Surroundings;
 use crate::terminal_text::harmless;
 
@@ -48,6 +51,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         &here,
         args.command.first().map(OsString::as_os_str),
     )?;
+    let credentials = secrets::credentials(&policy)?;
     let backend = backends::of_policy(&policy)?;
     let id = SessionId::new(SystemTime::now(), random());
     let program = lone_program(&args.command[0], &here);
@@ -56,7 +60,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         &Request {
             policy: &policy,
             argv: &args.command,
-            environment: &here.environment,
+            environment: &here.environment(&policy),
             home: &here.home,
             current_dir: &here.current_dir,
             user: &here.user,
@@ -64,15 +68,23 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
                 .as_ref()
                 .map(|(found, real)| (found.as_path(), real.as_path())),
             own: &here.own_folders(),
+            credentials: &credentials,
         },
     )?;
     if !args.quiet {
         say_notes(&policy);
+        say_missing(&credentials);
         say_weaker_limits(&*backend, &plan);
         say_writable_program(&plan);
     }
-    let report =
-        palisade_session::run(plan, &*backend, &here.state).map_err(|error| failed(&error))?;
+    let notices = Notices::new();
+    let handed = Handed {
+        credentials,
+        notices: notices.clone(),
+    };
+    let report = palisade_session::run(plan, handed, &*backend, &here.state);
+    notices.say_held();
+    let report = report.map_err(|error| failed(&error))?;
     finish(args, &here, &id, &report)
 }
 
@@ -92,6 +104,13 @@ fn say_notes(policy: &Effective) {
     }
     for note in &policy.notes {
         eprintln!("palisade: note: {}", harmless(note));
+    }
+}
+
+/// A credential whose variable is not set may never be needed, so the session starts; but the person may have forgotten it.
+fn say_missing(credentials: &Credentials) {
+    for error in credentials.missing() {
+        eprintln!("palisade: note: {}", harmless(&error.to_string()));
     }
 }
 
@@ -214,7 +233,7 @@ fn not_started(args: &Args, here: &Surroundings, errno: i32) -> Failure {
 
 /// The program on the host, if it is one that runs on its own: a script needs what lies beside it, and showing only the
 /// script would end in a riddle.
-fn lone_program(program: &OsString, here: &Surroundings) -> Option<(PathBuf, PathBuf)> {
+pub(super) fn lone_program(program: &OsStr, here: &Surroundings) -> Option<(PathBuf, PathBuf)> {
     let found = find_on_host(program, here)?;
     // Without `..` in it, and yet by the name it was called by.
     let found = found
@@ -231,21 +250,21 @@ fn lone_program(program: &OsString, here: &Surroundings) -> Option<(PathBuf, Pat
 }
 
 /// Where the host has the program, absolute.
-fn find_on_host(program: &OsString, here: &Surroundings) -> Option<PathBuf> {
+fn find_on_host(program: &OsStr, here: &Surroundings) -> Option<PathBuf> {
     let named = Path::new(program);
     if named.components().count() > 1 {
         let path = here.current_dir.join(named);
         return path.is_file().then_some(path);
     }
-    let (_, path) = here.environment.iter().find(|(name, _)| name == "PATH")?;
-    let folders = std::env::split_paths(path).filter(|folder| folder.is_absolute());
+    let path = std::env::var_os("PATH")?;
+    let folders = std::env::split_paths(&path).filter(|folder| folder.is_absolute());
     folders
         .map(|folder| folder.join(named))
         .find(|path| path.is_file())
 }
 
 /// Only keeps two sessions that start in the same second apart, so a failure of the kernel's source is no failure here.
-fn random() -> u32 {
+pub(super) fn random() -> u32 {
     let mut bytes = [0u8; 4];
     match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
         Ok(4) => u32::from_ne_bytes(bytes),

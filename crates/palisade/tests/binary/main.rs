@@ -10,8 +10,11 @@
 mod claude_code;
 mod clients;
 mod commands;
+mod credentials;
+mod doctor;
 mod escapes;
 mod files;
+mod intercepted;
 mod lifetime;
 mod limits;
 mod options;
