@@ -3,6 +3,7 @@
 //! Absolute times depend on the machine and on what else it does; a ratio of interleaved runs does so much less.
 
 mod gate;
+mod inside;
 mod memory;
 mod place;
 mod start;
@@ -13,7 +14,7 @@ use crate::shell::Done;
 
 /// Runs the named parts, or all.
 pub(crate) fn run(which: &[&str]) -> Done {
-    const PARTS: [&str; 3] = ["start", "memory", "gate"];
+    const PARTS: [&str; 4] = ["start", "memory", "inside", "gate"];
     if let Some(unknown) = which.iter().find(|name| !PARTS.contains(name)) {
         return Err(format!(
             "there is no bench called {unknown}; there are {}",
@@ -21,15 +22,20 @@ pub(crate) fn run(which: &[&str]) -> Done {
         ));
     }
     let wanted = |name: &str| which.is_empty() || which.contains(&name);
-    let binaries = place::build()?;
-    if wanted("start") {
-        start::run(&binaries)?;
-    }
-    if wanted("memory") {
-        memory::run(&binaries)?;
+    if ["start", "memory", "inside"].into_iter().any(wanted) {
+        let binaries = place::build()?;
+        if wanted("start") {
+            start::run(&binaries)?;
+        }
+        if wanted("memory") {
+            memory::run(&binaries)?;
+        }
+        if wanted("inside") {
+            inside::run(&binaries)?;
+        }
     }
     if wanted("gate") {
-        gate::run(&binaries)?;
+        gate::run()?;
     }
     Ok(())
 }

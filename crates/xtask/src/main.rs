@@ -10,6 +10,7 @@
 )]
 
 mod bench;
+mod fuzz;
 mod schema;
 mod setup;
 mod shell;
@@ -21,11 +22,13 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 cargo xtask COMMAND
 
-  setup                        install what the tests and benches need, as far as this user may
+  setup [--bench]              install what the tests need, as far as this user may; with --bench the peers of the gate too
   test                         set up, then check and test everything: the one command for a fresh machine
   tidy                         check what no compiler checks: imports, sizes, words, generated files
   schema                       write the JSON schema of the policy format
-  bench [start|memory|gate]    measure against bubblewrap, sandbox-runtime and a direct connection
+  fuzz [TARGET] [--seconds N]  run the fuzz targets, or one of them
+  bench [start|memory|inside|gate]
+                               measure against bubblewrap, sandbox-runtime, a direct connection and other proxies
 ";
 
 fn main() -> ExitCode {
@@ -33,9 +36,11 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["setup"] => setup::run(),
+        ["setup", "--bench"] => setup::run().and_then(|()| setup::bench()),
         ["test", rest @ ..] => test::run(rest),
         ["tidy"] => tidy::run(),
         ["schema"] => schema::run(),
+        ["fuzz", rest @ ..] => fuzz::run(rest),
         ["bench", which @ ..] => bench::run(which),
         _ => Err(USAGE.to_owned()),
     };

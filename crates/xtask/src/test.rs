@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::shell::{self, Done};
-use crate::{setup, tidy};
+use crate::{fuzz, setup, tidy};
 
 /// Runs each step, the later ones even if an earlier one failed, and names those that did.
 pub(crate) fn run(arguments: &[&str]) -> Done {
@@ -16,7 +16,7 @@ pub(crate) fn run(arguments: &[&str]) -> Done {
     }
     setup::run()?;
     let shared = Shared::new()?;
-    let steps: [(&str, &dyn Fn() -> Done); 6] = [
+    let steps: [(&str, &dyn Fn() -> Done); 7] = [
         ("format", &|| {
             shell::run(shell::cargo().args(["fmt", "--all", "--check"]))
         }),
@@ -40,6 +40,7 @@ pub(crate) fn run(arguments: &[&str]) -> Done {
             )
         }),
         ("tidy", &tidy::run),
+        ("fuzz", &fuzz::briefly),
         // Last, so that its summary is what a run ends with.
         ("tests", &|| tests(&shared)),
     ];

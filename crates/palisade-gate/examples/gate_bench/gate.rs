@@ -55,6 +55,7 @@ pub async fn serve(words: &Words) -> Result<()> {
     }
     config.original_destination = Arc::new(ByListener);
     config.limits.connections = 4096;
+    config.limits.pool_per_host = words.or("pool", config.limits.pool_per_host)?;
 
     let sockets = Sockets::bind()?;
     println!("{}", sockets.described());

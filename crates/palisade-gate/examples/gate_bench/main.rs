@@ -2,7 +2,12 @@
 //! apart: an origin, a bare relay (what any proxy in user space costs at least), the gate, and the load.
 //!
 //! A server prints one line of JSON once it listens, and ends when its standard input does. The load prints its figures.
-#![allow(clippy::print_stdout, clippy::disallowed_methods, missing_docs)]
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    missing_docs,
+    unreachable_pub
+)]
 
 mod decide;
 mod gate;

@@ -16,8 +16,8 @@ use std::thread::JoinHandle;
 
 use palisade_credential::Credentials;
 use palisade_gate::{
-    Gate, GateConfig, GateLimits, LocalAddress, Notice, OriginalDestination, Resolve, ResolveFuture,
-    Summary, SummaryHandle, TlsConfig, UpstreamProxy,
+    Gate, GateConfig, GateLimits, LocalAddress, Notice, OriginalDestination, Resolve,
+    ResolveFuture, Summary, SummaryHandle, TlsConfig, UpstreamProxy,
 };
 use palisade_policy::{
     Authority, DnsName, HostPattern, NetworkPolicyBuilder, Ports, Protocol, Rule, Source,
@@ -26,10 +26,8 @@ use palisade_protocol::{EgressEndpoint, Listener, ListenerKind};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
-pub(crate) use credentials::{
-    Notices, bearer, carrying, credentials, placeholder, query, secret,
-};
 pub(crate) use client::{Client, PLAIN_WAYS, Response, TUNNELS, Way, question, request};
+pub(crate) use credentials::{Notices, bearer, carrying, credentials, placeholder, query, secret};
 pub(crate) use hello::{hello, hello_with, in_records, server_name};
 pub(crate) use server::Server;
 pub(crate) use sink::{MemorySink, Record};
@@ -103,7 +101,10 @@ impl Setup {
     }
 
     /// Ends TLS where a rule needs it, and trusts upstream what this authority signed.
-    pub(crate) fn intercept(mut self, upstreams: &palisade_test_support::authority::Authority) -> Self {
+    pub(crate) fn intercept(
+        mut self,
+        upstreams: &palisade_test_support::authority::Authority,
+    ) -> Self {
         self.roots = Some(upstreams.pem().to_owned());
         self
     }
