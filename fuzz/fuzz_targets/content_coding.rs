@@ -2,7 +2,6 @@
 //! text that is encoded and has to come back.
 #![no_main]
 
-
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use libfuzzer_sys::fuzz_target;

@@ -22,6 +22,7 @@ static CREDENTIALS: LazyLock<Credentials> = LazyLock::new(|| {
         },
         ttl: None,
         placeholders: [(Part::Value, "TOKEN".to_owned())].into(),
+        quotable: false,
     };
     let outside = |_: &str| Some(Secret::new(b"never-seen-in-here".to_vec()));
     Credentials::new(vec![definition], outside).expect("credentials")

@@ -214,9 +214,9 @@ gate_limits! {
     /// Interim (1xx) responses before the final one.
     interim_responses: Count as "Option<Count>", 16, 1 => 256;
     /// Idle upstream connections kept for one destination.
-    pool_per_host: Count as "Option<Count>", 16, 0 => 1024;
+    pool_per_host: Count as "Option<Count>", 64, 0 => 1024;
     /// Idle upstream connections kept in all.
-    pool_total: Count as "Option<Count>", 128, 0 => 4096;
+    pool_total: Count as "Option<Count>", 256, 0 => 4096;
     /// How long an idle upstream connection is kept.
     pool_idle: Time as "Option<Time>", secs(60), secs(1) => hours(1);
     /// Names that get a synthetic address.

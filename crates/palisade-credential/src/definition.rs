@@ -238,4 +238,7 @@ pub struct Definition {
     pub ttl: Option<Duration>,
     /// The variables inside that hold a placeholder, one a part.
     pub placeholders: BTreeMap<Part, String>,
+    /// Whether a placeholder may stand in the body of a request that carries this credential. Such a request goes to whoever
+    /// knows the real one, and a model's has to be able to quote what the agent saw. It is not replaced there.
+    pub quotable: bool,
 }

@@ -39,6 +39,7 @@
 //!     },
 //!     ttl: None,
 //!     placeholders: [(Part::Value, "GITHUB_TOKEN".to_owned())].into(),
+//!     quotable: false,
 //! };
 //! let outside = |name: &str| (name == "GITHUB_TOKEN").then(|| Secret::new(b"the-real-one".to_vec()));
 //! let credentials = Credentials::new(vec![definition], outside).unwrap();

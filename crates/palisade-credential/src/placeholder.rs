@@ -125,8 +125,14 @@ impl Placeholders {
 
     /// Begins to look through a stream.
     pub fn scan(self: &Arc<Self>) -> PlaceholderScan {
+        self.scan_other(None)
+    }
+
+    /// Begins to look through a stream for those that are not `own`'s.
+    pub fn scan_other(self: &Arc<Self>, own: Option<CredentialName>) -> PlaceholderScan {
         PlaceholderScan {
             placeholders: Arc::clone(self),
+            own,
             tail: Vec::new(),
             found: None,
         }
@@ -136,6 +142,7 @@ impl Placeholders {
 /// Looks for placeholders in a stream, across the borders of its pieces.
 pub struct PlaceholderScan {
     placeholders: Arc<Placeholders>,
+    own: Option<CredentialName>,
     /// The end of what has been seen, at most [`WINDOW`] bytes.
     tail: Vec<u8>,
     found: Option<(CredentialName, Part)>,
@@ -149,9 +156,9 @@ impl PlaceholderScan {
             // The piece on its own, unless it is so small that the look across the border covers it.
             let border = data.len().min(WINDOW);
             self.tail.extend_from_slice(&data[..border]);
-            let mut found = search.find(&self.tail, None);
+            let mut found = search.find(&self.tail, self.own.as_ref());
             if found.is_none() && data.len() > WINDOW {
-                found = search.find(data, None);
+                found = search.find(data, self.own.as_ref());
                 self.tail.clear();
                 self.tail.extend_from_slice(&data[data.len() - WINDOW..]);
             }

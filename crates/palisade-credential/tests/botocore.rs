@@ -72,6 +72,7 @@ fn prepared(keys: &Value, session: bool) -> Prepared {
         injection: Injection::AwsSigV4,
         ttl: None,
         placeholders: BTreeMap::new(),
+        quotable: false,
     };
     Prepared::new(&definition, Material::new(parts, None)).expect("prepare")
 }

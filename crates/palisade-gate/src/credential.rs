@@ -18,7 +18,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use palisade_credential::{Credentials, Failure as Kind, Placeholders, Prepared};
+use palisade_credential::{Credentials, Failure as Kind, PlaceholderScan, Placeholders, Prepared};
 use palisade_policy::CredentialName;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
@@ -160,6 +160,16 @@ impl Broker {
                 "refused: the agent sent the placeholder of credential {name} to {host}, where it is not bound to"
             ));
         }
+    }
+
+    /// What looks through the body of a request, if there is anything to look for.
+    pub(crate) fn body_scan(&self, carried: Option<&Carried>) -> Option<PlaceholderScan> {
+        let own = carried.map(|carried| &carried.name).filter(|name| {
+            let definition = self.credentials.get(name);
+            definition.is_some_and(|definition| definition.quotable)
+        });
+        let placeholders = self.placeholders();
+        (!placeholders.is_empty()).then(|| placeholders.scan_other(own.cloned()))
     }
 
     fn entries(&self) -> MutexGuard<'_, HashMap<CredentialName, Entry>> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use quick_cache::sync::Cache;
 use rustls::crypto::CryptoProvider;
-use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
+use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::ProducesTickets;
 use rustls::sign::SingleCertAndKey;
 use rustls::{AlertDescription, ServerConfig};
@@ -15,6 +15,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::alpn::{Alpn, Offer, agreed};
 use crate::authority::{AuthorityError, SessionAuthority};
+use crate::suites;
 
 /// A connection of the agent whose TLS ends here.
 pub type ServerStream<S> = tokio_rustls::server::TlsStream<S>;
@@ -62,7 +63,7 @@ impl Interceptor {
     pub fn new(authority: SessionAuthority, leaves: usize) -> Result<Self, AcceptError> {
         Ok(Self {
             authority,
-            provider: Arc::new(default_provider()),
+            provider: Arc::new(suites::provider()),
             tickets: Ticketer::new().map_err(AcceptError::Setup)?,
             leaves: Cache::new(leaves),
         })
@@ -110,6 +111,7 @@ impl Interceptor {
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
         config.alpn_protocols = offer.names();
+        config.ignore_client_order = true;
         config.ticketer = Arc::clone(&self.tickets);
         // One ticket is what a client that reconnects needs; a second one costs a record.
         config.send_tls13_tickets = 1;

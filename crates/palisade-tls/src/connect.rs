@@ -4,7 +4,6 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 
 use rustls::client::Resumption;
-use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -12,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
 use crate::alpn::{Alpn, Offer, agreed};
+use crate::suites;
 
 /// A connection to a server, verified.
 pub type ClientStream<S> = tokio_rustls::client::TlsStream<S>;
@@ -105,7 +105,7 @@ impl Configs {
         if roots.is_empty() {
             return Err(RootsError::None);
         }
-        let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        let builder = ClientConfig::builder_with_provider(Arc::new(suites::provider()))
             .with_safe_default_protocol_versions()
             .map_err(|_| RootsError::Setup)?;
         let mut plain = builder.with_root_certificates(roots).with_no_client_auth();

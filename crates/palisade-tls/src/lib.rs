@@ -20,6 +20,7 @@ mod accept;
 mod alpn;
 mod authority;
 mod connect;
+mod suites;
 
 pub use accept::{AcceptError, Interceptor, ServerStream};
 pub use alpn::{Alpn, Offer};

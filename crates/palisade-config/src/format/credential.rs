@@ -239,6 +239,10 @@ pub(crate) struct PlaceholderTable {
     /// The variable inside that holds the placeholder, or one for each part.
     #[cfg_attr(feature = "schema", schemars(with = "TextOrParts"))]
     pub env: Spanned<TextOrParts>,
+    /// Whether it may stand in the bodies of requests that carry this credential, as a model's do when they quote what the
+    /// agent has seen.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<bool>"))]
+    pub quotable: Option<Spanned<bool>>,
 }
 
 /// Reads a string as one thing and a table as another. Not an untagged enum: a mistake in the table keeps its place.

@@ -62,7 +62,14 @@ pub(crate) fn definition(
         injection,
         ttl,
         placeholders,
+        quotable: quotable(written),
     })
+}
+
+fn quotable(written: &format::Credential) -> bool {
+    let table = written.placeholder.as_ref().map(Spanned::get_ref);
+    let said = table.and_then(|table| table.quotable.as_ref());
+    said.is_some_and(|quotable| *quotable.get_ref())
 }
 
 /// How many values a credential consists of.

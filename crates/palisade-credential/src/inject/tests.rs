@@ -13,6 +13,7 @@ fn definition(injection: Injection) -> Definition {
         injection,
         ttl: None,
         placeholders: BTreeMap::new(),
+        quotable: false,
     }
 }
 

@@ -30,6 +30,7 @@ pub(super) fn definition(source: Source) -> Definition {
         },
         ttl: None,
         placeholders: BTreeMap::new(),
+        quotable: false,
     }
 }
 

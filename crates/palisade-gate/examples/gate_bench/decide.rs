@@ -11,7 +11,7 @@ use crate::gate::{HOST, rules};
 const DECISIONS: u32 = 200_000;
 const ROUNDS: usize = 9;
 
-pub fn measure() -> Result<()> {
+pub(crate) fn measure() -> Result<()> {
     let mut lines = Vec::new();
     for count in [10, 10_000] {
         let builder = rules(count)?

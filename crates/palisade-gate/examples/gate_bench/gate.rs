@@ -21,13 +21,13 @@ use tokio::net::TcpStream;
 use crate::words::Words;
 use crate::{Result, orphaned};
 
-pub const HOST: &str = "bench.example";
+pub(crate) const HOST: &str = "bench.example";
 /// Names below it are made up as they are asked for.
 const MINTED: &str = "mint.example";
 const SECRET: &str = "bench-secret-0123456789abcdef";
 const CREDENTIAL: &str = "bench";
 
-pub async fn serve(words: &Words) -> Result<()> {
+pub(crate) async fn serve(words: &Words) -> Result<()> {
     let (plain, secure) = (words.get("plain")?, words.get("secure")?);
     let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let name = |text: String| Authority::parse(text.as_bytes(), None);
@@ -67,7 +67,7 @@ pub async fn serve(words: &Words) -> Result<()> {
 }
 
 /// The rules of the bench's hosts, and others up to this number.
-pub fn rules(count: usize) -> Result<Vec<Rule>> {
+pub(crate) fn rules(count: usize) -> Result<Vec<Rule>> {
     let source = palisade_policy::Source::new("bench");
     let rule = |pattern: &str, ports| -> Result<Rule> {
         Ok(Rule::new(
@@ -113,6 +113,7 @@ fn credentials() -> Result<Credentials> {
         },
         ttl: None,
         placeholders: [(Part::Value, "TOKEN".to_owned())].into(),
+        quotable: false,
     };
     let outside = |_: &str| Some(Secret::new(SECRET.into()));
     Ok(Credentials::new(vec![definition], outside)?)

@@ -4,24 +4,24 @@ use std::time::Duration;
 
 const STEPS: u64 = 32;
 
-pub struct Histogram {
+pub(crate) struct Histogram {
     buckets: Vec<u64>,
     count: u64,
 }
 
 impl Histogram {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             buckets: vec![0; 64 * STEPS as usize],
             count: 0,
         }
     }
 
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.count
     }
 
-    pub fn add(&mut self, time: Duration) {
+    pub(crate) fn add(&mut self, time: Duration) {
         let nanoseconds = u64::try_from(time.as_nanos())
             .unwrap_or(u64::MAX)
             .max(STEPS);
@@ -32,7 +32,7 @@ impl Histogram {
     }
 
     /// Microseconds that this share did not exceed.
-    pub fn quantile(&self, share: f64) -> f64 {
+    pub(crate) fn quantile(&self, share: f64) -> f64 {
         let wanted = (self.count as f64 * share).ceil() as u64;
         let mut seen = 0;
         for (at, count) in self.buckets.iter().enumerate() {

@@ -19,7 +19,7 @@ struct Tally {
     failed: Option<String>,
 }
 
-pub async fn run(words: &Words) -> Result<()> {
+pub(crate) async fn run(words: &Words) -> Result<()> {
     let client = Rc::new(Client::new(words)?);
     let seconds = Duration::from_secs_f64(words.or("seconds", 4.0)?);
     let at_once = words.or("connections", 32)?;

@@ -12,7 +12,7 @@ use crate::{Result, orphaned, secured};
 
 const BLOCK: usize = 256 * 1024;
 
-pub async fn serve(words: &Words) -> Result<()> {
+pub(crate) async fn serve(words: &Words) -> Result<()> {
     let (certificate, key) = (words.text("certificate")?, words.text("key")?);
     let acceptor = secured::acceptor(Path::new(certificate), Path::new(key))?;
     let plain = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -72,7 +72,7 @@ async fn bulk(stream: &mut (impl AsyncWrite + Unpin), mut left: usize) -> std::i
         "HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\ncontent-length: {left}\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).await?;
-    let block: Vec<u8> = (0..BLOCK).map(|at| (at * 31 >> 3) as u8).collect();
+    let block: Vec<u8> = (0..BLOCK).map(|at| ((at * 31) >> 3) as u8).collect();
     while left > 0 {
         let count = left.min(BLOCK);
         stream.write_all(&block[..count]).await?;

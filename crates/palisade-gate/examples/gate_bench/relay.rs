@@ -11,7 +11,7 @@ use crate::{Result, orphaned};
 /// As large as pays in bulk on loopback.
 const BUFFER: usize = 256 * 1024;
 
-pub async fn serve(words: &Words) -> Result<()> {
+pub(crate) async fn serve(words: &Words) -> Result<()> {
     let to: SocketAddr = words.get("to")?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     println!(r#"{{"port": {}}}"#, listener.local_addr()?.port());

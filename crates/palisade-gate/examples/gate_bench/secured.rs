@@ -11,7 +11,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::Result;
 
-pub fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor> {
+pub(crate) fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor> {
     let chain =
         CertificateDer::pem_file_iter(certificate)?.collect::<std::result::Result<_, _>>()?;
     let key = PrivateKeyDer::from_pem_file(key)?;
@@ -25,7 +25,7 @@ pub fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor> {
 }
 
 /// A client that trusts these roots alone and resumes nothing, so that each handshake is a whole one.
-pub fn connector(roots: &Path) -> Result<TlsConnector> {
+pub(crate) fn connector(roots: &Path) -> Result<TlsConnector> {
     let mut store = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(roots)? {
         store.add(certificate?)?;

@@ -5,10 +5,10 @@ use std::str::FromStr;
 
 use crate::Result;
 
-pub struct Words(HashMap<String, String>);
+pub(crate) struct Words(HashMap<String, String>);
 
 impl Words {
-    pub fn new(arguments: impl Iterator<Item = String>) -> Result<Self> {
+    pub(crate) fn new(arguments: impl Iterator<Item = String>) -> Result<Self> {
         let mut words = HashMap::new();
         for argument in arguments {
             let (key, value) = argument.split_once('=').ok_or("an argument is KEY=VALUE")?;
@@ -17,7 +17,7 @@ impl Words {
         Ok(Self(words))
     }
 
-    pub fn text(&self, key: &str) -> Result<&str> {
+    pub(crate) fn text(&self, key: &str) -> Result<&str> {
         let value = self
             .0
             .get(key)
@@ -25,13 +25,13 @@ impl Words {
         Ok(value)
     }
 
-    pub fn get<T: FromStr>(&self, key: &str) -> Result<T> {
+    pub(crate) fn get<T: FromStr>(&self, key: &str) -> Result<T> {
         let text = self.text(key)?;
         text.parse()
             .map_err(|_| format!("{key}={text} is malformed").into())
     }
 
-    pub fn or<T: FromStr>(&self, key: &str, default: T) -> Result<T> {
+    pub(crate) fn or<T: FromStr>(&self, key: &str, default: T) -> Result<T> {
         if self.0.contains_key(key) {
             self.get(key)
         } else {
@@ -39,7 +39,7 @@ impl Words {
         }
     }
 
-    pub fn has(&self, key: &str) -> bool {
+    pub(crate) fn has(&self, key: &str) -> bool {
         self.0.contains_key(key)
     }
 }

@@ -146,6 +146,7 @@ mod tests {
             },
             ttl: None,
             placeholders: BTreeMap::new(),
+            quotable: false,
         };
         let Ok(secret) = Secret::new(b"a-secret-of-some-length".to_vec()) else {
             panic!("a good secret");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use palisade_credential::{Placeholders, Redactor};
+use palisade_credential::{PlaceholderScan, Redactor};
 use palisade_policy::CredentialName;
 
 use crate::conn::{Conn, Stream};
@@ -83,7 +83,7 @@ pub(crate) struct Exchange<'a, D, U> {
     /// Framing of the body as far as it is still to be sent.
     pub(crate) upload: Framing,
     /// What is not to be in it.
-    pub(crate) placeholders: &'a Arc<Placeholders>,
+    pub(crate) scan: Option<PlaceholderScan>,
     /// The request carries secrets, which the response must not show.
     pub(crate) redactor: Option<&'a Arc<Redactor>>,
     /// Secrets found in it.
@@ -108,8 +108,8 @@ impl<D: Stream, U: Stream> Exchange<'_, D, U> {
             sent.map_err(|error| ExchangeError::Client(format!("write: {error}")))?;
         }
         let mut upload = Pump::body(self.upload, self.upload == Framing::Chunked);
-        if !self.placeholders.is_empty() && self.upload != Framing::None {
-            upload = upload.through(Filter::scan(self.placeholders.scan()));
+        if let Some(scan) = self.scan.take().filter(|_| self.upload != Framing::None) {
+            upload = upload.through(Filter::scan(scan));
         }
         let mut interim = 0;
         loop {

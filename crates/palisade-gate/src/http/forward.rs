@@ -130,7 +130,7 @@ impl<S: Stream> Requests<S> {
                 request: &self.head,
                 intent,
                 upload: outgoing.upload,
-                placeholders: self.shared.broker.placeholders(),
+                scan: self.shared.broker.body_scan(carried),
                 redactor: carried.map(|carried| carried.prepared.redactor()),
                 redacted: &mut ticket.redacted,
                 response: &mut self.response,
@@ -228,10 +228,10 @@ impl<S: Stream> Requests<S> {
         ticket: &mut Ticket,
         base: Tally,
     ) -> Result<(), Broke> {
-        let placeholders = self.shared.broker.placeholders();
+        let scan = self.shared.broker.body_scan(outgoing.carried.as_ref());
         let (mut upload, mut download) = (Pump::raw(), Pump::raw());
-        if !placeholders.is_empty() {
-            upload = upload.through(Filter::scan_frames(placeholders.scan()));
+        if let Some(scan) = scan {
+            upload = upload.through(Filter::scan_frames(scan));
         }
         if let Some(carried) = &outgoing.carried {
             let redaction = FrameRedaction::new(carried.prepared.redactor());

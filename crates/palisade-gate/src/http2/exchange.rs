@@ -144,12 +144,8 @@ impl Call {
             return Some(Transfer::whole(whole.clone(), to));
         }
         self.go_on(intent);
-        let placeholders = self.shared.broker.placeholders();
-        let filter = if placeholders.is_empty() {
-            Filter::None
-        } else {
-            Filter::scan(placeholders.scan())
-        };
+        let scan = self.shared.broker.body_scan(outgoing.carried.as_ref());
+        let filter = scan.map_or(Filter::None, Filter::scan);
         self.body
             .take()
             .map(|body| Transfer::request(body, to, filter))

@@ -306,3 +306,45 @@ fn sessions_without_placeholders_look_for_none() {
     gate.ask(Way::Forward, "a.example", "GET /", lines, "")
         .assert_ok("ok");
 }
+
+#[test]
+fn c10_a_quotable_one_passes_in_bodies_to_its_own_host_alone() {
+    let server = Server::http("ok");
+    let quotable = |quotable| {
+        let definition = palisade_credential::Definition {
+            quotable,
+            ..bearer("TOKEN")
+        };
+        let all = credentials(vec![definition, query("KEY", "key")]);
+        let (token, key) = (placeholder(&all, "TOKEN"), placeholder(&all, "KEY"));
+        let gate = Setup::default()
+            .rule(carrying("a.example", "TOKEN"))
+            .map("a.example", 80, &server)
+            .allow("b.example", 80, &server)
+            .credentials(all)
+            .start();
+        (gate, token, key)
+    };
+    let post = |gate: &TestGate, host: &str, body: &str| {
+        let lines = format!("content-length: {}\r\n", body.len());
+        gate.ask(Way::Forward, host, "POST /", &lines, body)
+    };
+    let (gate, token, key) = quotable(true);
+    post(&gate, "a.example", &format!("I saw {token}")).assert_ok("ok");
+    let text = server.text();
+    assert!(
+        text.contains(&format!("I saw {token}")),
+        "it is not replaced: {text}"
+    );
+    assert_eq!(
+        text.matches(&secret("TOKEN")).count(),
+        1,
+        "in the field alone"
+    );
+    post(&gate, "a.example", &key).assert_denied(403, "placeholder");
+    post(&gate, "b.example", &token).assert_denied(403, "placeholder");
+    gate.ask(Way::Forward, "a.example", &format!("GET /{token}"), "", "")
+        .assert_denied(403, "placeholder");
+    let (gate, token, _) = quotable(false);
+    post(&gate, "a.example", &token).assert_denied(403, "placeholder");
+}

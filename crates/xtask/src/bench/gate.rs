@@ -35,7 +35,7 @@ const STREAMS: u32 = 200;
 
 /// Runs all of it.
 pub(super) fn run() -> Done {
-    for tool in ["taskset", "openssl"] {
+    for tool in ["setpriv", "taskset", "openssl"] {
         if shell::program(tool).is_none() {
             println!("gate: {tool} is not installed");
             return Ok(());

@@ -32,6 +32,7 @@ pub(crate) fn bearer(text: &str) -> Definition {
         },
         ttl: None,
         placeholders: BTreeMap::from([(Part::Value, text.to_owned())]),
+        quotable: false,
     }
 }
 

@@ -20,16 +20,15 @@ const TICKS: f64 = 100.0;
 /// How long a server may take to listen.
 const START: Duration = Duration::from_secs(20);
 
-/// A command pinned to a core, ahead of whatever else the machine does where this user may ask for that.
+/// A command pinned to a core, ahead of whatever else the machine does where this user may ask for that. It ends with the
+/// bench, however that ends.
 pub(super) fn pinned(core: &str, program: &Path) -> Command {
-    let mut command = if shell::is_root() {
-        let mut command = Command::new("chrt");
-        command.args(["--rr", "10", "taskset"]);
-        command
-    } else {
-        Command::new("taskset")
-    };
-    command.args(["-c", core]).arg(program);
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL"]);
+    if shell::is_root() {
+        command.args(["chrt", "--rr", "10"]);
+    }
+    command.args(["taskset", "-c", core]).arg(program);
     command
 }
 
