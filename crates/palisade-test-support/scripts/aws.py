@@ -31,7 +31,7 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
-    def verdict(self, body):
+    def decision(self, body):
         authorization = self.headers.get("authorization", "")
         if not authorization.startswith("AWS4-HMAC-SHA256 "):
             return "not signed"
@@ -60,7 +60,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self):
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
-        why_not = self.verdict(body)
+        why_not = self.decision(body)
         seen = {
             "method": self.command,
             "target": self.path,

@@ -28,5 +28,5 @@ pub mod upstream;
 pub use identity::Identity;
 pub use lab::{Lab, Policy};
 pub use process::{Finished, Invocation};
-pub use require::{Need, Outcome, Skip, conclude, need, program};
+pub use require::{Need, Outcome, Skip, conclude, need, program, tool};
 pub use terminal::Terminal;

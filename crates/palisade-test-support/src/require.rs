@@ -68,6 +68,20 @@ pub fn program(name: &str, package: &str) -> Result<PathBuf, Skip> {
         })
 }
 
+/// Where a program is that `cargo xtask setup` put into the checkout, or one of the system of the same name.
+///
+/// # Errors
+/// There is neither.
+pub fn tool(name: &str, package: &str) -> Result<PathBuf, Skip> {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../.test-tools/pypi/bin")
+        .join(name);
+    if own.is_file() {
+        return Ok(own);
+    }
+    program(name, package)
+}
+
 /// Ends a test: a skip is recorded, or fails the test where nothing may be skipped.
 ///
 /// # Panics

