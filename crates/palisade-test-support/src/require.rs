@@ -68,13 +68,15 @@ pub fn program(name: &str, package: &str) -> Result<PathBuf, Skip> {
         })
 }
 
-/// Where a program is that `cargo xtask setup` put into the checkout, or one of the system of the same name.
+/// Where a program is that `cargo xtask setup` put into the checkout, or one of the system of the same name. `place` is
+/// its folder below that of the PyPI packages.
 ///
 /// # Errors
 /// There is neither.
-pub fn tool(name: &str, package: &str) -> Result<PathBuf, Skip> {
+pub fn tool(place: &str, name: &str, package: &str) -> Result<PathBuf, Skip> {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../.test-tools/pypi/bin")
+        .join("../../.test-tools/pypi")
+        .join(place)
         .join(name);
     if own.is_file() {
         return Ok(own);

