@@ -296,12 +296,29 @@ fn segment_matches(parts: &[Box<str>], asked: &str) -> bool {
         return false;
     };
     for part in middle {
-        let Some(found) = rest.find(&**part) else {
+        let Some(found) = find(rest, part) else {
             return false;
         };
         rest = &rest[found + part.len()..];
     }
-    rest.len() >= last.len() && rest.ends_with(&**last)
+    let end = rest.len().checked_sub(last.len());
+    end.is_some_and(|end| rest.ends_with(&**last) && between_characters(rest, end))
+}
+
+fn find(text: &str, part: &str) -> Option<usize> {
+    let mut from = 0;
+    loop {
+        let place = from + text[from..].find(part)?;
+        if between_characters(text, place) {
+            return Some(place);
+        }
+        from = place + 1;
+    }
+}
+
+/// An escape is one character: the `2` of a pattern is not the one in `%20`.
+fn between_characters(text: &str, place: usize) -> bool {
+    !text.as_bytes()[place.saturating_sub(2)..place].contains(&b'%')
 }
 
 #[cfg(test)]
@@ -382,6 +399,15 @@ mod tests {
         assert!(matches("/x-*-y*", "/x-1-y2") && !matches("/x-*-y*", "/x-y"));
         assert!(matches("/**", "/") && matches("/**", "/a/b"));
         assert!(matches("/", "/") && !matches("/", "/a"));
+    }
+
+    #[test]
+    fn an_escape_is_one_character() {
+        assert!(!matches("/*2*", "/a%20b") && !matches("/a*0", "/a%40"));
+        assert!(matches("/*44*", "/%2444J488"));
+        assert!(matches("/*2*", "/a%202") && matches("/a*0", "/a%400"));
+        assert!(matches("/*%20*", "/a%20b") && matches("/a*%40", "/a%20%40"));
+        assert!(!matches("/*2*", "/x)1-yi%2F"));
     }
 
     #[test]
