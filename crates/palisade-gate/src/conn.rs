@@ -38,6 +38,11 @@ impl Buffer {
         self.end - self.start
     }
 
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.data.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.start == self.end
     }
@@ -56,6 +61,24 @@ impl Buffer {
         if self.is_empty() && self.data.len() > BUFFER_START {
             *self = Self::default();
         }
+    }
+
+    /// Reads once, up to this many bytes, into a buffer that is empty and stays as large as it was made first.
+    pub(crate) fn poll_read<S: Stream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        io: &mut S,
+        size: usize,
+    ) -> Poll<io::Result<usize>> {
+        debug_assert!(self.is_empty(), "bytes would be lost");
+        if self.data.len() < size {
+            self.data = vec![0; size];
+        }
+        let mut buf = ReadBuf::new(&mut self.data[..size]);
+        ready!(Pin::new(io).poll_read(cx, &mut buf))?;
+        let count = buf.filled().len();
+        (self.start, self.end) = (0, count);
+        Poll::Ready(Ok(count))
     }
 
     fn room(&mut self) -> &mut [u8] {

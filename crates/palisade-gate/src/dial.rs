@@ -9,12 +9,12 @@ use palisade_tls::{Alpn, Offer};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::conn::Conn;
+use crate::conn::{Buffer, Conn};
 use crate::http::head::Scan;
 use crate::http::response::ResponseHead;
 use crate::refusal::Failure;
 use crate::shared::Shared;
-use crate::stream::UpstreamStream;
+use crate::stream::{ReadAhead, UpstreamStream};
 use crate::upstream_proxy::UpstreamProxy;
 
 /// How long one address is tried while there are others: a dead first address should not cost the whole wait.
@@ -72,6 +72,7 @@ pub(crate) async fn secure(
         return Err(DialError::failed(format!("{authority}: TLS within TLS")));
     };
     let host = authority.host.to_plain_string();
+    let stream = ReadAhead::new(Buffer::default(), stream);
     let connecting = shared.connector.connect(stream, &host, offer);
     let connected = timeout(shared.limits.tls_time, connecting).await;
     match connected {

@@ -20,7 +20,7 @@ use crate::http2;
 use crate::record::Ticket;
 use crate::refusal::Refusal;
 use crate::shared::Shared;
-use crate::stream::Rewound;
+use crate::stream::ReadAhead;
 use crate::tunnel::refuse_tls;
 use crate::watch::Watch;
 
@@ -103,8 +103,8 @@ async fn accept<S: Stream>(
     conn: Conn<S>,
     host: &str,
     (hello, authority, reach): (&Hello, &Authority, Reach),
-) -> Result<(ServerStream<Rewound<S>>, Alpn), AcceptError> {
-    let stream = Rewound::new(conn.input, conn.io);
+) -> Result<(ServerStream<ReadAhead<S>>, Alpn), AcceptError> {
+    let stream = ReadAhead::new(conn.input, conn.io);
     let offered = hello.alpn.unwrap_or(Offer::NONE);
     let known = if offered.http2 {
         shared.protocols.get(authority)

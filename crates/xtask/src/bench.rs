@@ -14,14 +14,20 @@ use crate::shell::Done;
 
 /// Runs the named parts, or all.
 pub(crate) fn run(which: &[&str]) -> Done {
-    const PARTS: [&str; 4] = ["start", "memory", "inside", "gate"];
-    if let Some(unknown) = which.iter().find(|name| !PARTS.contains(name)) {
+    let of_gate = || gate::PARTS.iter().map(|(name, _)| format!("gate.{name}"));
+    let known: Vec<String> = ["start", "memory", "inside", "gate"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain(of_gate())
+        .collect();
+    if let Some(unknown) = which.iter().find(|name| !known.iter().any(|k| k == *name)) {
         return Err(format!(
             "there is no bench called {unknown}; there are {}",
-            PARTS.join(", ")
+            known.join(", ")
         ));
     }
     let wanted = |name: &str| which.is_empty() || which.contains(&name);
+    let part = |name: &str| wanted("gate") || wanted(&format!("gate.{name}"));
     if ["start", "memory", "inside"].into_iter().any(wanted) {
         let binaries = place::build()?;
         if wanted("start") {
@@ -34,8 +40,8 @@ pub(crate) fn run(which: &[&str]) -> Done {
             inside::run(&binaries)?;
         }
     }
-    if wanted("gate") {
-        gate::run()?;
+    if gate::PARTS.iter().any(|(name, _)| part(name)) {
+        gate::run(part)?;
     }
     Ok(())
 }

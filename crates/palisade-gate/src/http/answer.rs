@@ -161,3 +161,10 @@ pub(crate) fn misplaced(authority: &Authority, name: &CredentialName) -> Refusal
     let detail = format!("credential `{name}`");
     Refusal::of(authority, DenialReason::Placeholder).with_detail(detail)
 }
+
+/// The refusal of a request whose body would have to be held, like too many others.
+pub(crate) fn crowded(authority: &Authority) -> Refusal {
+    Refusal::of(authority, DenialReason::Limit)
+        .with_detail("too many bodies that have to be signed at a time")
+        .with_status(503)
+}

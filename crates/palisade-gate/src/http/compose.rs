@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use palisade_credential::{OutgoingHead, Payload, PlaceholderScan};
+use palisade_credential::{OutgoingHead, Payload};
 use palisade_policy::{Authority, CredentialName, DenialReason, Permit};
 use sha2::{Digest as _, Sha256};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::conn::Stream;
 use crate::credential::{self, BodyRoom, Unavailable};
+use crate::http::answer::crowded;
 use crate::http::body::{BodyError, Decoder, Step};
 use crate::http::exchange::ExchangeError;
 use crate::http::head::Framing;
@@ -103,12 +104,8 @@ impl<S: Stream> Requests<S> {
                     .broker
                     .body_room(intent.framing, max, shared.limits.stall)
                     .await
-                    .map_err(|_| {
-                        let refusal = Refusal::of(authority, DenialReason::Limit);
-                        let detail = "too many bodies that have to be signed at a time";
-                        Stop::Refused(refusal.with_detail(detail).with_status(503))
-                    })?;
-                let body = self.whole_body(intent, max, authority).await?;
+                    .map_err(|_| Stop::Refused(crowded(authority)))?;
+                let body = self.whole_body(intent, max, authority, &carried).await?;
                 taken.shrink(body.len());
                 room = Some(taken);
                 (Some(body), Framing::None)
@@ -146,6 +143,7 @@ impl<S: Stream> Requests<S> {
         intent: &Intent,
         max: usize,
         authority: &Authority,
+        carried: &Carried,
     ) -> Result<Vec<u8>, Stop> {
         let too_long = || {
             let detail = format!("a body that has to be signed may have {max} bytes");
@@ -159,10 +157,7 @@ impl<S: Stream> Requests<S> {
             let sent = self.send(b"HTTP/1.1 100 Continue\r\n\r\n").await;
             sent.map_err(|()| client("ended before its body"))?;
         }
-        let mut scan: Option<PlaceholderScan> = {
-            let placeholders: &Arc<_> = self.shared.broker.placeholders();
-            (!placeholders.is_empty()).then(|| placeholders.scan())
-        };
+        let mut scan = self.shared.broker.body_scan(Some(carried));
         let mut decoder = Decoder::new(intent.framing);
         let mut body = Vec::new();
         let bad = |error: BodyError| Stop::Body(ExchangeError::BadBody(error));

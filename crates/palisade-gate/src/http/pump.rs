@@ -54,6 +54,10 @@ pub(crate) struct Pump {
     /// Pass the end of the stream on, as a tunnel does.
     shut: bool,
     stage: Stage,
+    /// Bytes wait in the output although more was read after them.
+    owed: bool,
+    /// What broke the flow, to be told once all that came before it is sent.
+    broken: Option<PumpError>,
     /// What the filter let through, before it is framed.
     scratch: Vec<u8>,
     /// It waits for the receiving side.
@@ -78,6 +82,8 @@ impl Pump {
             chunked,
             shut: false,
             stage: Stage::Moving,
+            owed: false,
+            broken: None,
             scratch: Vec::new(),
             held_up: false,
         }
@@ -135,8 +141,21 @@ impl Pump {
     ) -> Poll<Result<(), PumpError>> {
         self.held_up = false;
         if self.stage == Stage::Moving {
-            ready!(self.poll_move(cx, from, to))?;
-            self.stage = Stage::Flushing;
+            if self.broken.is_none() {
+                match ready!(self.poll_move(cx, from, to)) {
+                    Ok(()) => self.stage = Stage::Flushing,
+                    Err(error @ (PumpError::Read(_) | PumpError::Body(_))) if self.owed => {
+                        self.broken = Some(error);
+                    }
+                    Err(error) => return Poll::Ready(Err(error)),
+                }
+            }
+            if self.broken.is_some() {
+                ready!(self.poll_flush(cx, to))?;
+            }
+            if let Some(error) = self.broken.take() {
+                return Poll::Ready(Err(error));
+            }
         }
         if self.stage == Stage::Flushing {
             ready!(self.poll_flush(cx, to))?;
@@ -185,13 +204,28 @@ impl Pump {
                     return Poll::Ready(Ok(()));
                 }
                 Step::More => {
-                    ready!(self.poll_flush(cx, to))?;
-                    if ready!(from.poll_fill(cx)).map_err(PumpError::Read)? == 0 {
+                    if ready!(self.poll_more(cx, from, to))? == 0 {
                         self.decoder.end().map_err(PumpError::Body)?;
                     }
                 }
             }
         }
+    }
+
+    /// Reads once. What was made waits for more to be sent with it only while more is there at once.
+    fn poll_more<A: Stream, B: Stream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Conn<A>,
+        to: &mut Conn<B>,
+    ) -> Poll<Result<usize, PumpError>> {
+        ready!(self.poll_room(cx, to))?;
+        if let Poll::Ready(count) = from.poll_fill(cx) {
+            self.owed = !to.flushed();
+            return Poll::Ready(count.map_err(PumpError::Read));
+        }
+        ready!(self.poll_flush(cx, to))?;
+        Poll::Pending
     }
 
     /// Moves some of `count` bytes of the body, which stand at the front of the input.

@@ -8,8 +8,8 @@ use palisade_credential::Payload;
 use palisade_policy::{DenialReason, Permit};
 use sha2::{Digest as _, Sha256};
 
-use crate::credential;
-use crate::http::answer::misplaced;
+use crate::credential::{self, BodyRoom};
+use crate::http::answer::{crowded, misplaced};
 use crate::http::head::Framing;
 use crate::http::outgoing::Carried;
 use crate::http::placeholders;
@@ -26,6 +26,7 @@ pub(super) struct Outgoing {
     /// Its body, where it had to be read first.
     pub(super) whole: Option<Bytes>,
     pub(super) carried: Option<Carried>,
+    _room: Option<BodyRoom>,
 }
 
 impl Call {
@@ -53,13 +54,21 @@ impl Call {
             judged: permit.judged_path(),
         };
         let mut outgoing = rewrite::outgoing(head, intent, to);
-        let mut whole = None;
+        let (mut whole, mut room) = (None, None);
         if let Some(carried) = &carried {
             carried
                 .clear(&mut outgoing)
                 .map_err(|error| refuse(error.to_string()))?;
             if let Payload::Hash { max } = carried.payload(&outgoing) {
-                whole = Some(Bytes::from(self.whole_body(intent, max).await?));
+                let shared = Arc::clone(&self.shared);
+                let limit = shared.limits.stall;
+                let taken = shared.broker.body_room(intent.framing, max, limit);
+                let taken = self.present(taken).await?;
+                let mut taken = taken.map_err(|_| End::from(crowded(&authority)))?;
+                let body = self.whole_body(intent, max, carried).await?;
+                taken.shrink(body.len());
+                room = Some(taken);
+                whole = Some(Bytes::from(body));
             }
             let hash = whole.as_ref().map(|body| Sha256::digest(body).into());
             carried
@@ -80,6 +89,7 @@ impl Call {
             request,
             whole,
             carried,
+            _room: room,
         })
     }
 
@@ -100,7 +110,12 @@ impl Call {
     }
 
     /// Reads a body that has to be known before the head is sent.
-    async fn whole_body(&mut self, intent: &Intent, max: usize) -> Result<Vec<u8>, End> {
+    async fn whole_body(
+        &mut self,
+        intent: &Intent,
+        max: usize,
+        carried: &Carried,
+    ) -> Result<Vec<u8>, End> {
         let authority = self.authority.clone();
         let too_long = || {
             let detail = format!("a body that has to be signed may have {max} bytes");
@@ -114,8 +129,7 @@ impl Call {
         let Some(body) = &mut self.body else {
             return Ok(Vec::new());
         };
-        let placeholders = self.shared.broker.placeholders();
-        let mut scan = (!placeholders.is_empty()).then(|| placeholders.scan());
+        let mut scan = self.shared.broker.body_scan(Some(carried));
         let mut whole = Vec::new();
         loop {
             let data = match self

@@ -7,7 +7,7 @@ use palisade_credential::{Definition, Injection, Part, Source};
 use crate::harness::{Server, Setup, Way, bearer, carrying, credentials, placeholder, request};
 
 /// A request that a client signed with its placeholders.
-fn signed(access: &str, lines: &str) -> String {
+pub(crate) fn signed(access: &str, lines: &str) -> String {
     format!(
         "authorization: AWS4-HMAC-SHA256 Credential={access}/20260101/us-east-1/dynamodb/aws4_request, \
          SignedHeaders=content-type;host;x-amz-date, Signature={}\r\n\
@@ -16,7 +16,8 @@ fn signed(access: &str, lines: &str) -> String {
     )
 }
 
-fn aws() -> Definition {
+/// Made-up keys of AWS.
+pub(crate) fn aws() -> Definition {
     let part = |part: Part| {
         (
             part,

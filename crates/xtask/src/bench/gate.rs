@@ -33,8 +33,21 @@ const BULK: u64 = 256 << 20;
 const IDLE: u32 = 1000;
 const STREAMS: u32 = 200;
 
-/// Runs all of it.
-pub(super) fn run() -> Done {
+type Part = fn(&Bench) -> Done;
+
+/// The parts, each of which can be asked for: `gate.bulk`.
+pub(super) const PARTS: [(&str, Part); 7] = [
+    ("requests", Bench::requests),
+    ("connections", Bench::connections),
+    ("bulk", Bench::bulk),
+    ("events", Bench::events),
+    ("idle", Bench::idle),
+    ("names", Bench::names),
+    ("decisions", Bench::decisions),
+];
+
+/// Runs the parts that are wanted.
+pub(super) fn run(wanted: impl Fn(&str) -> bool) -> Done {
     for tool in ["setpriv", "taskset", "openssl"] {
         if shell::program(tool).is_none() {
             println!("gate: {tool} is not installed");
@@ -47,13 +60,11 @@ pub(super) fn run() -> Done {
         machine_load()
     );
     bench.at_rest();
-    bench.requests()?;
-    bench.connections()?;
-    bench.bulk()?;
-    bench.events()?;
-    bench.idle()?;
-    bench.names()?;
-    bench.decisions()?;
+    for (name, part) in PARTS {
+        if wanted(name) {
+            part(&bench)?;
+        }
+    }
     println!("machine load after: {}", machine_load());
     Ok(())
 }
@@ -65,7 +76,7 @@ struct Origin {
     _process: Process,
 }
 
-struct Bench {
+pub(super) struct Bench {
     program: PathBuf,
     origin: Origin,
     certificates: Certificates,
@@ -249,7 +260,9 @@ impl Bench {
                 format!("until={count}"),
                 format!("connections={HANDSHAKES}"),
             ];
-            let figures = way.measure(&self.program, Some(&proxy.process), "names", &words)?;
+            let figures = way
+                .measure(&self.program, Some(&proxy.process), "names", &words)
+                .map_err(|error| format!("{}: {error}", proxy.name))?;
             println!(
                 "  {:<34} {:>8.0}/s {:>8.0} µs each, {:.1} MiB after {count}",
                 proxy.name,

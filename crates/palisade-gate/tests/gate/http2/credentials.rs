@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 
 use super::{Got, H2, Upstream, agent, ask, ask_with, fetch, run};
 use crate::harness::{Setup, TestGate, bearer, carrying, credentials, placeholder, query, secret};
+use crate::signing::{aws, signed};
 
 /// The gate adds `TOKEN` for `a.example`; the placeholders are those of `TOKEN` and of `OTHER`, which is bound elsewhere.
 fn gate(upstream: &Upstream) -> (TestGate, String, String) {
@@ -308,4 +309,67 @@ fn c13_what_a_server_says_as_it_leaves_is_not_repeated() {
     assert_eq!(got.status, 502);
     assert!(!got.text().contains(&secret("TOKEN")));
     gate.assert_unwritten(&secret("TOKEN"));
+}
+
+#[test]
+fn f26_bodies_that_have_to_be_signed_are_bounded_together() {
+    let upstream = Upstream::says("hello");
+    let authority = Authority::new();
+    let server = upstream.within_tls(&authority, &["a.example"], H2);
+    let all = credentials(vec![aws()]);
+    let access = placeholder(&all, "AWSACCESSKEY");
+    let gate = Setup::default()
+        .rule(Rule {
+            dangerous_plaintext: false,
+            ..carrying("a.example", "AWS")
+        })
+        .map("a.example", 443, &server)
+        .intercept(&authority)
+        .credentials(all)
+        .limits(|limits| limits.stall = Duration::from_secs(1))
+        .start();
+    let sign = |length: usize| {
+        let fields = signed(&access, &format!("content-length: {length}"));
+        let fields: Vec<_> = fields
+            .lines()
+            .filter_map(|line| line.split_once(": "))
+            .collect();
+        ask_with("POST /", &fields)
+    };
+    let long = sign(25 << 20);
+    run(async {
+        let agent = agent(&gate).await;
+        fetch(&agent, sign(2), b"{}")
+            .await
+            .unwrap()
+            .assert_ok("hello");
+        let mut open = Vec::new();
+        for _ in 0..2 {
+            let mut agent = agent.clone().ready().await.unwrap();
+            open.push(agent.send_request(long.clone(), false).unwrap());
+        }
+        // They do not stall, they are slow.
+        let slow = async {
+            loop {
+                for (_, body) in &mut open {
+                    body.send_data(Bytes::from_static(b"x"), false).unwrap();
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        let mut next = agent.clone().ready().await.unwrap();
+        let (third, _body) = next.send_request(long.clone(), false).unwrap();
+        let third = async { super::got(third.await?).await };
+        let third = tokio::select! {
+            third = third => third.unwrap(),
+            () = slow => unreachable!("it goes on for ever"),
+        };
+        third.assert_denied(503, "limit");
+        // What they gave up is there for others.
+        drop(open);
+        fetch(&agent, sign(2), b"{}")
+            .await
+            .unwrap()
+            .assert_ok("hello");
+    });
 }

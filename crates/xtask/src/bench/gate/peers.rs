@@ -195,8 +195,9 @@ fn squid(origin: &Origin, certificates: &Certificates) -> Done<Proxy> {
                 .authority(secure.clone()),
         ],
         minted: Some(
-            to().connect(&format!("127.0.0.1:{}", origin.secure))
-                .trusting(&roots),
+            to().connect(&secure)
+                .trusting(&roots)
+                .authority(secure.clone()),
         ),
         tunnel: None,
     })
