@@ -19,6 +19,7 @@ mod limits;
 mod origin;
 mod plan;
 mod run;
+mod sources;
 mod state;
 mod supervise;
 mod terminal;

@@ -16,6 +16,7 @@ use palisade_workspace::{AgentAccount, TreeError, is_shown};
 use crate::SessionId;
 use crate::environment::{Bundles, InnerEnvironment, PROXY_PORT};
 use crate::limits::gate_limits;
+use crate::sources::{SourceShown, keep_sources};
 use crate::trust::{Trust, TrustError, Wanted};
 
 /// Ports that are caught where the kernel cannot catch every port: the web, ssh, git's own protocol, DNS over TCP.
@@ -109,16 +110,9 @@ pub enum PlanError {
     /// The session's authority, or the host's certificates.
     #[error(transparent)]
     Trust(#[from] TrustError),
-    /// A credential comes from a file or program that would be writable inside.
-    #[error(
-        "credential `{credential}` comes from {path}, which would be writable inside: an agent could change what the gate sends"
-    )]
-    Source {
-        /// The credential.
-        credential: String,
-        /// Its file or program.
-        path: PathBuf,
-    },
+    /// A credential comes from where the agent could change or read it.
+    #[error(transparent)]
+    Source(#[from] SourceShown),
 }
 
 impl Plan {
@@ -240,21 +234,6 @@ fn keep_own_folders(tree: &[TreeEntry], own: &[PathBuf]) -> Result<(), PlanError
             return Err(PlanError::Own {
                 shown: source.clone(),
                 own: own.clone(),
-            });
-        }
-    }
-    Ok(())
-}
-
-fn keep_sources(tree: &[TreeEntry], credentials: &Credentials) -> Result<(), PlanError> {
-    for (credential, path) in credentials.host_paths() {
-        // A source that does not exist is the gate's to report, when the credential is first needed.
-        let real = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
-        let writable = |entry: &TreeEntry| matches!(entry, TreeEntry::Bind { source, access: TreeAccess::Write, .. } if real.starts_with(source));
-        if tree.iter().any(writable) {
-            return Err(PlanError::Source {
-                credential: credential.to_string(),
-                path: path.to_path_buf(),
             });
         }
     }

@@ -168,6 +168,26 @@ each_identity! {
         lab.run(&policy("write"), ["true"]).run().expect(125).expect_error("get-token");
     }
 
+    fn a_secret_that_the_agent_could_read_is_refused(who) {
+        let lab = lab(who);
+        let policy = |file: &Path| {
+            Policy::new()
+                .rule("allow", &format!("host = {HOST:?}\ncredential = \"upstream\""))
+                .tables(&format!("[credentials.upstream]\nsource = {{ file = {file:?} }}\ninject = {{ header = \"x-key\" }}\n"))
+        };
+        let kept = lab.write(&lab.home().join("token"), "a-secret-of-some-length\n");
+        fs::set_permissions(&kept, fs::Permissions::from_mode(0o600)).expect("set permissions");
+        lab.run(&policy(&kept), ["true"]).run().expect(0);
+        let link = lab.home().join("link");
+        let in_workspace = lab.write(&lab.workspace().join("token"), "a-secret-of-some-length\n");
+        std::os::unix::fs::symlink(in_workspace, &link).expect("make a link");
+        // The system is shown to every agent, though no rule names it.
+        for shown in [link.as_path(), Path::new("/usr/lib/os-release")] {
+            let refused = lab.run(&policy(shown), ["true"]).run().expect(125);
+            refused.expect_error("upstream").expect_error("read").expect_error(&shown.display().to_string());
+        }
+    }
+
     fn a_missing_variable_is_said_at_the_start(who) {
         let lab = lab(who);
         let policy = Policy::new()
