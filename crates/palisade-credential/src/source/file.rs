@@ -15,16 +15,12 @@ use crate::secret::Secret;
 /// Most that is read: the longest secret and its line end, and one byte more to see that there is more.
 const MOST: usize = Secret::MAX + 3;
 
-/// Reads a file whole. Symbolic links are followed (mounted secrets are made of them).
+/// Opens a file. Symbolic links are followed (mounted secrets are made of them).
 ///
 /// It has to be a regular file of ours or of root's, and nobody but its owner may be able to change it. One
 /// of ours must not be readable by everybody either, as with ssh's keys; the mode of root's is up to whoever
 /// runs the machine (container engines mount secrets with 0444).
-pub(super) fn read(
-    context: &Context,
-    name: &str,
-    path: &Path,
-) -> Result<Zeroizing<Vec<u8>>, SourceError> {
+pub(super) fn open(context: &Context, name: &str, path: &Path) -> Result<File, SourceError> {
     let failed = |doing: &str, error: std::io::Error| {
         let failure = match error.kind() {
             std::io::ErrorKind::NotFound => Failure::Missing,
@@ -37,7 +33,7 @@ pub(super) fn read(
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = rustix::fs::open(path, flags, Mode::empty())
         .map_err(|error| failed("opened", error.into()))?;
-    let mut file = File::from(file);
+    let file = File::from(file);
     let about = file.metadata().map_err(|error| failed("examined", error))?;
     if !about.is_file() {
         let what = "is a directory, a device or a pipe; it has to be a regular file";
@@ -46,14 +42,25 @@ pub(super) fn read(
     let us = rustix::process::geteuid().as_raw();
     check_mode(about.uid(), about.mode(), us)
         .map_err(|what| context.error(name, Failure::Refused, what))?;
+    Ok(file)
+}
+
+/// Reads a file whole.
+pub(super) fn read(
+    context: &Context,
+    name: &str,
+    path: &Path,
+) -> Result<Zeroizing<Vec<u8>>, SourceError> {
+    let mut file = open(context, name, path)?;
     // At its full size from the start: a buffer that grows leaves copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(MOST));
     let mut chunk = Zeroizing::new([0; 4096]);
     while bytes.len() < MOST {
         let room = chunk.len().min(MOST - bytes.len());
-        let got = file
-            .read(&mut chunk[..room])
-            .map_err(|error| failed("read", error))?;
+        let got = file.read(&mut chunk[..room]).map_err(|error| {
+            let text = format!("could not be read: {error}");
+            context.error(name, Failure::Unavailable, text)
+        })?;
         if got == 0 {
             break;
         }

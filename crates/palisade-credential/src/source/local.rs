@@ -80,7 +80,8 @@ pub(super) fn missing(context: &Context, source: &Source) -> Option<SourceError>
     match source {
         Source::Environment(variables) => from_environment(context, variables).err(),
         Source::Command(line) => program(context, line).err(),
-        _ => None,
+        Source::File(path) => file::open(context, &describe(source), path).err(),
+        Source::Keyring { .. } | Source::Vault(_) | Source::OAuth2(_) => None,
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) struct PolicyOptions {
     /// The policy file [default: palisade/policy.toml in your config folder].
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
-    /// Add a built-in profile: claude-code, node, python, rust, git.
+    /// Add a built-in profile: claude-code, node, python, rust, git, anthropic-api-key, anthropic-oauth-token, github.
     #[arg(long, value_name = "NAME")]
     pub(crate) profile: Vec<String>,
     /// The boundary: native.

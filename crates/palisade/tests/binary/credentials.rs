@@ -188,7 +188,7 @@ each_identity! {
         }
     }
 
-    fn a_missing_variable_is_said_at_the_start(who) {
+    fn a_missing_variable_or_file_is_said_at_the_start(who) {
         let lab = lab(who);
         let policy = Policy::new()
             .rule("allow", &format!("host = {HOST:?}\ncredential = \"upstream\""))
@@ -196,6 +196,17 @@ each_identity! {
         lab.run(&policy, ["true"]).run().expect(0).expect_error("UPSTREAM_TOKEN");
         let set = lab.run(&policy, ["true"]).env("UPSTREAM_TOKEN", "a-secret-of-some-length").run().expect(0);
         assert!(!set.stderr.contains("UPSTREAM_TOKEN"), "{set}");
+        let token = lab.home().join("token");
+        let policy = Policy::new()
+            .rule("allow", &format!("host = {HOST:?}\ncredential = \"upstream\""))
+            .tables(&format!("[credentials.upstream]\nsource = {{ file = {token:?} }}\ninject = {{ header = \"x-key\" }}\n"));
+        lab.run(&policy, ["true"]).run().expect(0).expect_error(&token.display().to_string());
+        lab.write(&token, "a-secret-of-some-length\n");
+        fs::set_permissions(&token, fs::Permissions::from_mode(0o620)).expect("set permissions");
+        lab.run(&policy, ["true"]).run().expect(0).expect_error("chmod 600");
+        fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).expect("set permissions");
+        let set = lab.run(&policy, ["true"]).run().expect(0);
+        assert!(!set.stderr.contains("upstream"), "{set}");
     }
 
     fn a_failing_source_is_said_while_the_agent_runs(who) {
