@@ -6,6 +6,8 @@
 
 mod http;
 mod names;
+mod websocket;
 
 pub use http::{Seen, chunked_body, request_head, response_head};
 pub use names::{SeenHello, SeenQuery, client_hello, dns_query, socks_request};
+pub use websocket::{SeenFrames, websocket_redaction, websocket_scan};

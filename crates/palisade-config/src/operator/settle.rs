@@ -73,6 +73,25 @@ fn credentials_exist(draft: &Draft) -> Result<(), PolicyError> {
         .hint(hint))
 }
 
+/// Variables that every program reads, or that lead to the gate: a random text in them would break the inside.
+const TAKEN: [&str; 9] = [
+    "HOME",
+    "LOGNAME",
+    "PALISADE_SESSION",
+    "PATH",
+    "PWD",
+    "SHELL",
+    "TERM",
+    "TMPDIR",
+    "USER",
+];
+
+fn is_taken(variable: &str) -> bool {
+    TAKEN.contains(&variable)
+        || variable.starts_with("LD_")
+        || variable.to_ascii_lowercase().ends_with("_proxy")
+}
+
 /// A variable that holds a placeholder holds nothing else.
 fn placeholders(draft: &mut Draft) -> Result<(), PolicyError> {
     let mut taken: BTreeMap<&str, &CredentialName> = BTreeMap::new();
@@ -80,6 +99,13 @@ fn placeholders(draft: &mut Draft) -> Result<(), PolicyError> {
     for (name, written) in &draft.credentials {
         for variable in written.definition.value.placeholders.values() {
             let place = || written.at_placeholder.clone();
+            if is_taken(variable) {
+                let message = format!(
+                    "{variable} says something else to programs inside, and cannot hold a placeholder"
+                );
+                let hint = "name the variable that the tool reads its token from";
+                return Err(place().saying(message).hint(hint));
+            }
             if let Some(other) = taken.insert(variable, name) {
                 return Err(place().saying(format!(
                     "{variable} holds the placeholder of `{other}` and cannot hold that of `{name}` as well"
