@@ -53,7 +53,7 @@ pub fn websocket_scan(
     bytes: &[u8],
     piece: usize,
 ) -> Option<usize> {
-    let new = || FrameScan::new(placeholders.scan());
+    let new = || FrameScan::new(placeholders.scan(), placeholders.scan());
     let mut scan = new();
     let found = bytes
         .iter()

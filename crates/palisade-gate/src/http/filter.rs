@@ -31,8 +31,8 @@ impl Filter {
         Self::Scan { scan, seen: 0 }
     }
 
-    pub(crate) fn scan_frames(scan: PlaceholderScan) -> Self {
-        let scan = Box::new(FrameScan::new(scan));
+    pub(crate) fn scan_frames(data: PlaceholderScan, control: PlaceholderScan) -> Self {
+        let scan = Box::new(FrameScan::new(data, control));
         Self::ScanFrames { scan, seen: 0 }
     }
 

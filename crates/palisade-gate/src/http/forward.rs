@@ -228,10 +228,10 @@ impl<S: Stream> Requests<S> {
         ticket: &mut Ticket,
         base: Tally,
     ) -> Result<(), Broke> {
-        let scan = self.shared.broker.body_scan(outgoing.carried.as_ref());
+        let scan = || self.shared.broker.body_scan(outgoing.carried.as_ref());
         let (mut upload, mut download) = (Pump::raw(), Pump::raw());
-        if let Some(scan) = scan {
-            upload = upload.through(Filter::scan_frames(scan));
+        if let (Some(data), Some(control)) = (scan(), scan()) {
+            upload = upload.through(Filter::scan_frames(data, control));
         }
         if let Some(carried) = &outgoing.carried {
             let redaction = FrameRedaction::new(carried.prepared.redactor());

@@ -15,7 +15,7 @@ use crate::http::redaction::BodyFilter;
 pub(crate) enum FrameError {
     /// An extension is used that was not agreed upon; compression would hide what is said.
     Extension,
-    /// A control frame is fragmented or long.
+    /// A control frame is fragmented, long, or says its length in more than one byte.
     Control,
     /// The server masks.
     Mask,
@@ -33,6 +33,8 @@ impl fmt::Display for FrameError {
 
 /// Longest payload of a control frame (section 5.5).
 const CONTROL_MAX: u64 = 125;
+/// Bytes of its head, of a server's: lengths are written as short as they can be (section 5.2).
+const CONTROL_HEAD: usize = 2;
 /// Frame heads that wait behind bytes which may be the beginning of a secret. A server that sends more of them than
 /// this within one secret does it on purpose, and could say the secret in any other way.
 const WAITING: usize = 64;
@@ -131,7 +133,8 @@ impl Frames {
         if self.mask.is_some() {
             return Err(FrameError::Mask);
         }
-        if self.kind == Kind::Control && (first & 0x80 == 0 || self.left > CONTROL_MAX) {
+        let whole = first & 0x80 != 0 && self.head.len() == CONTROL_HEAD;
+        if self.kind == Kind::Control && (!whole || self.left > CONTROL_MAX) {
             return Err(FrameError::Control);
         }
         Ok(())
@@ -146,15 +149,19 @@ impl Frames {
 /// Looks for placeholders in what a client sends. It only looks, so bytes that are no good frames are no error here.
 pub(crate) struct FrameScan {
     frames: Frames,
-    scan: PlaceholderScan,
+    data: PlaceholderScan,
+    /// Control frames may stand within a message, and are no part of it.
+    control: PlaceholderScan,
     plain: Vec<u8>,
 }
 
 impl FrameScan {
-    pub(crate) fn new(scan: PlaceholderScan) -> Self {
+    /// Two scans that have not begun.
+    pub(crate) fn new(data: PlaceholderScan, control: PlaceholderScan) -> Self {
         Self {
             frames: Frames::default(),
-            scan,
+            data,
+            control,
             plain: Vec::new(),
         }
     }
@@ -171,7 +178,10 @@ impl FrameScan {
                     let unmasked = payload.iter().zip(at..);
                     let unmasked = unmasked.map(|(byte, at)| byte ^ mask[at % 4]);
                     self.plain.extend(unmasked);
-                    let found = self.scan.push(&self.plain);
+                    let found = match self.frames.kind {
+                        Kind::Data => self.data.push(&self.plain),
+                        Kind::Control => self.control.push(&self.plain),
+                    };
                     if found.is_some() {
                         return found;
                     }
@@ -262,8 +272,7 @@ impl FrameRedaction {
             self.control.extend_from_slice(payload);
             if self.frames.left == 0 {
                 let mut control = std::mem::take(&mut self.control);
-                // Its head is two bytes.
-                self.filter.whole(&mut control[2..]);
+                self.filter.whole(&mut control[CONTROL_HEAD..]);
                 self.put(&control, out);
             }
             return;
@@ -373,10 +382,15 @@ mod tests {
         let mut masked = frame(0x81, b"");
         masked[1] |= 0x80;
         masked.extend([0; 4]);
+        // The last byte of its length would be taken for the first one of the secret.
+        let mut long_head = vec![0x89, 126, 0];
+        long_head.extend(SECRET);
+        long_head.resize(4 + usize::from(SECRET[0]), b'x');
         for (frame, error) in [
             (frame(0xc1, b"x"), FrameError::Extension),
             (frame(0x09, b"x"), FrameError::Control),
             (frame(0x89, &[0; 126]), FrameError::Control),
+            (long_head, FrameError::Control),
             (masked, FrameError::Mask),
         ] {
             assert_eq!(redact(&frame, 1), Err(error));

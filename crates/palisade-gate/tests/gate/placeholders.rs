@@ -188,28 +188,41 @@ fn c10_within_the_frames_of_a_websocket() {
         while session.receive().is_some() {}
     });
     let (gate, token, _) = gate_for(&server);
-    let masked = |payload: &[u8]| {
-        let mask = [0x11, 0x22, 0x33, 0x44];
-        let payload = payload.iter().enumerate();
-        let payload: Vec<u8> = payload.map(|(at, b)| b ^ mask[at % 4]).collect();
-        let length = 0x80 | u8::try_from(payload.len()).unwrap();
-        [&[0x81, length][..], &mask, &payload].concat()
-    };
+    let text = format!("say {token}");
+    let (one, two) = text.split_at("say plc_".len() + 8);
+    let whole = vec![masked(0x81, text.as_bytes())];
+    // What is said between two parts of a message is no part of it.
+    let cut = vec![
+        masked(0x01, one.as_bytes()),
+        masked(0x89, b"ping"),
+        masked(0x80, two.as_bytes()),
+    ];
     let upgrade = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: x\r\n";
-    let mut client = gate.proxy();
-    client.send(request(Way::Forward, "b.example", "GET /", upgrade, ""));
-    client.head();
-    client.send(masked(b"harmless"));
-    std::thread::sleep(std::time::Duration::from_millis(50));
-    client.send(masked(format!("say {token}").as_bytes()));
-    assert_eq!(client.rest(), b"");
-    let record = gate.sink.only();
-    assert_eq!(record.reason, Some("placeholder"));
-    assert_eq!(record.credential.as_deref(), Some("TOKEN"));
-    let seen = server.bytes();
-    let holds = |bytes: &[u8]| seen.windows(bytes.len()).any(|window| window == bytes);
-    assert!(holds(&masked(b"harmless")), "the control");
-    assert!(!holds(&masked(format!("say {token}").as_bytes())));
+    for (count, said) in [whole, cut].into_iter().enumerate() {
+        let mut client = gate.proxy();
+        client.send(request(Way::Forward, "b.example", "GET /", upgrade, ""));
+        client.head();
+        client.send(masked(0x81, b"harmless"));
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        client.send(said.concat());
+        assert_eq!(client.rest(), b"");
+        let record = gate.sink.wait(count + 1).pop().unwrap();
+        assert_eq!(record.reason, Some("placeholder"));
+        assert_eq!(record.credential.as_deref(), Some("TOKEN"));
+        let seen = server.bytes();
+        let holds = |bytes: &[u8]| seen.windows(bytes.len()).any(|window| window == bytes);
+        assert!(holds(&masked(0x81, b"harmless")), "the control");
+        assert!(!holds(said.last().unwrap()));
+    }
+}
+
+/// A client's frame.
+fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mask = [0x11, 0x22, 0x33, 0x44];
+    let payload = payload.iter().enumerate();
+    let payload: Vec<u8> = payload.map(|(at, b)| b ^ mask[at % 4]).collect();
+    let length = 0x80 | u8::try_from(payload.len()).unwrap();
+    [&[first, length][..], &mask, &payload].concat()
 }
 
 #[test]
