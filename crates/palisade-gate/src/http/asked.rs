@@ -47,7 +47,8 @@ impl Asked<'_> {
                 field.id == FieldName::Other && is_type(&head.bytes[field.name.clone()])
             })
             .map(|field| &head.bytes[field.value.clone()]);
-        let kind = kind(intent.websocket, types).map_err(|_| {
+        let is_post = head.method() == b"POST";
+        let kind = kind(intent.websocket, is_post, types).map_err(|_| {
             let detail = "there are two Content-Type fields, and one of them says gRPC";
             Refusal::of(self.authority, DenialReason::BadRequest).with_detail(detail)
         })?;
@@ -77,9 +78,11 @@ impl Asked<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct TwoTypes;
 
-/// What a request is the beginning of, by its upgrade and its `Content-Type` fields.
+/// What a request is the beginning of, by its upgrade and its `Content-Type` fields. A call of gRPC is a POST ("gRPC over
+/// HTTP2", Call-Definition): many servers answer another method whatever type it claims, so the type makes it none.
 fn kind<'a>(
     websocket: bool,
+    is_post: bool,
     mut content_types: impl Iterator<Item = &'a [u8]>,
 ) -> Result<HttpKind, TwoTypes> {
     if websocket {
@@ -93,9 +96,9 @@ fn kind<'a>(
         count += 1;
     }
     match (grpc, count) {
-        (false, _) => Ok(HttpKind::Plain),
-        (true, 1) => Ok(HttpKind::Grpc),
-        (true, _) => Err(TwoTypes),
+        (true, 2..) => Err(TwoTypes),
+        (true, _) if is_post => Ok(HttpKind::Grpc),
+        _ => Ok(HttpKind::Plain),
     }
 }
 
@@ -123,7 +126,7 @@ mod tests {
 
     #[test]
     fn kinds_by_upgrade_and_type() {
-        let of = |types: &[&str]| kind(false, types.iter().map(|text| text.as_bytes()));
+        let of = |types: &[&str]| kind(false, true, types.iter().map(|text| text.as_bytes()));
         assert_eq!(of(&[]), Ok(HttpKind::Plain));
         assert_eq!(of(&["application/json"]), Ok(HttpKind::Plain));
         for grpc in [
@@ -134,13 +137,14 @@ mod tests {
             assert_eq!(of(&[grpc]), Ok(HttpKind::Grpc), "{grpc}");
         }
         assert_eq!(of(&["application/grpc-web"]), Ok(HttpKind::Plain));
-        let websocket = kind(true, [&b"application/grpc"[..]].into_iter());
-        assert_eq!(websocket, Ok(HttpKind::WebSocket));
+        let claims = || [&b"application/grpc"[..]].into_iter();
+        assert_eq!(kind(true, false, claims()), Ok(HttpKind::WebSocket));
+        assert_eq!(kind(false, false, claims()), Ok(HttpKind::Plain));
     }
 
     #[test]
     fn c17_two_types_are_not_taken_for_either() {
-        let of = |types: &[&str]| kind(false, types.iter().map(|text| text.as_bytes()));
+        let of = |types: &[&str]| kind(false, true, types.iter().map(|text| text.as_bytes()));
         assert_eq!(of(&["text/plain", "application/grpc"]), Err(TwoTypes));
         assert_eq!(of(&["application/grpc", "text/plain"]), Err(TwoTypes));
         assert_eq!(of(&["text/plain", "text/html"]), Ok(HttpKind::Plain));

@@ -5,6 +5,7 @@ mod bodies;
 mod credentials;
 mod curl;
 mod frames;
+mod grpc;
 mod refusals;
 mod serving;
 mod upstreams;

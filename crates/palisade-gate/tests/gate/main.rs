@@ -10,6 +10,7 @@ mod bodies;
 mod credentials;
 mod destination;
 mod dns;
+mod early_data;
 mod framing;
 mod http2;
 mod intercept;

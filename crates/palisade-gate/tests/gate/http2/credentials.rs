@@ -2,15 +2,18 @@
 //! a placeholder goes nowhere else.
 
 use std::io::Write as _;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use h2::Reason;
 use http::{HeaderMap, Request, Response};
 use palisade_policy::Rule;
 use palisade_test_support::authority::Authority;
 use tokio::sync::Notify;
 
+use super::frames::{DATA, END_HEADERS, GOAWAY, HEADERS, Raw, frame};
 use super::{Got, H2, Upstream, agent, ask, ask_with, fetch, run};
 use crate::harness::{Setup, TestGate, bearer, carrying, credentials, placeholder, query, secret};
 use crate::signing::{aws, signed};
@@ -298,17 +301,76 @@ fn events_pass_at_once_and_what_is_held_is_let_go() {
     });
 }
 
+/// A server that shows the secret beside its goodbye: instead of a response or `within` one, to a request that it has
+/// `seen` or says it has not.
+fn leaving(within: bool, seen: bool) -> Upstream {
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let upstream = Upstream {
+        heads: Arc::default(),
+        connections: Arc::default(),
+        address: listener.local_addr().unwrap(),
+    };
+    std::thread::spawn(move || {
+        run(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(leave(stream, within, seen));
+            }
+        });
+    });
+    upstream
+}
+
+async fn leave(stream: tokio::net::TcpStream, within: bool, seen: bool) {
+    let mut raw = Raw::accepted(stream).await;
+    let Some(asked) = raw.next(&[HEADERS]).await else {
+        return;
+    };
+    if within {
+        // `:status: 200` of the static table.
+        raw.send(&frame(HEADERS, END_HEADERS, asked.stream, &[0x88]))
+            .await;
+        raw.send(&frame(DATA, 0, asked.stream, b"begun")).await;
+    }
+    let last = if seen { asked.stream } else { 0 };
+    let mut goodbye = last.to_be_bytes().to_vec();
+    goodbye.extend(u32::from(Reason::INTERNAL_ERROR).to_be_bytes());
+    goodbye.extend(secret("TOKEN").bytes());
+    raw.send(&frame(GOAWAY, 0, 0, &goodbye)).await;
+    raw.end().await;
+}
+
 #[test]
 fn c13_what_a_server_says_as_it_leaves_is_not_repeated() {
-    // A server that shows the secret beside its goodbye, which ends up in no error and no record.
-    let upstream = Upstream::new(|_, mut respond| async move {
-        respond.send_reset(h2::Reason::INTERNAL_ERROR);
-    });
-    let (gate, ..) = gate(&upstream);
-    let got = got(&gate, ask("GET /"), b"");
-    assert_eq!(got.status, 502);
-    assert!(!got.text().contains(&secret("TOKEN")));
-    gate.assert_unwritten(&secret("TOKEN"));
+    let own = secret("TOKEN");
+    for (within, seen) in [(false, false), (false, true), (true, false), (true, true)] {
+        let upstream = leaving(within, seen);
+        // The control: a client that shows its errors shows the secret.
+        let shown = run(async {
+            let stream = tokio::net::TcpStream::connect(upstream.address).await;
+            let (agent, connection) = h2::client::handshake(stream.unwrap()).await.unwrap();
+            let connection = tokio::spawn(connection);
+            let got = fetch(&agent, ask("GET /"), b"").await.unwrap_err();
+            drop(agent);
+            format!("{got} {}", connection.await.unwrap().unwrap_err())
+        });
+        assert!(shown.contains(&own), "{within} {seen}: {shown}");
+
+        let (gate, ..) = gate(&upstream);
+        let got = run(async { fetch(&agent(&gate).await, ask("GET /"), b"").await });
+        let shown = match &got {
+            Ok(got) => format!("{} {got:?}", got.text()),
+            Err(error) => format!("{error} {error:?}"),
+        };
+        assert!(!shown.contains(&own), "{within} {seen}: {shown}");
+        let status = got.map(|got| got.status).ok();
+        assert_eq!(status, (!within).then_some(502), "{seen}: {shown}");
+        let record = &super::records(&gate, 1)[0];
+        assert!(record.error.is_some(), "{within} {seen}: {record:?}");
+        gate.assert_unwritten(&own);
+    }
 }
 
 #[test]

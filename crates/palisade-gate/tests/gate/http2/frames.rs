@@ -1,4 +1,4 @@
-//! An agent that writes frames byte by byte: what the library's client would not send.
+//! An agent or a server that writes frames byte by byte: what the library's would not send.
 
 use std::time::Duration;
 
@@ -103,6 +103,27 @@ impl Raw {
         raw.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
         raw.send(&frame(SETTINGS, 0, 0, &[])).await;
         raw
+    }
+
+    /// The server's end: takes the hello and says its own.
+    pub(super) async fn accepted(stream: TcpStream) -> Self {
+        let (mut stream, write) = stream.into_split();
+        let mut hello = [0; 24];
+        let _ = stream.read_exact(&mut hello).await;
+        let mut raw = Self {
+            stream,
+            write: Some(write),
+            seen: Vec::new(),
+            is_over: false,
+        };
+        raw.send(&frame(SETTINGS, 0, 0, &[])).await;
+        raw
+    }
+
+    /// Says no more, and waits for the other side to end too.
+    pub(super) async fn end(mut self) {
+        self.write = None;
+        while self.frame().await.is_some() {}
     }
 
     /// Sends; the gate may have closed already, which the next read shows.
