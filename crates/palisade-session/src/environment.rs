@@ -8,10 +8,15 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use palisade_credential::Placeholder;
-use palisade_workspace::{EXTRA_ROOTS, PHP_SETTINGS, TRUST_BUNDLE, WGET_SETTINGS};
+use palisade_workspace::{
+    EXTRA_ROOTS, Holds, PHP_SETTINGS, SESSION_VARIABLES, TRUST_BUNDLE, WGET_SETTINGS,
+};
 
 /// The loopback port inside for clients that know the proxy. 3128 is the port proxies are known by.
 pub const PROXY_PORT: u16 = 3128;
+
+/// Where it is.
+const PROXY_ADDRESS: &str = "127.0.0.1";
 
 /// Host names that never go through the gate. Each client has its own dialect of this list; plain names and
 /// addresses, comma between, no spaces, are understood by all.
@@ -25,46 +30,6 @@ const DEFAULT_PATH: [&str; 6] = [
     "/usr/bin",
     "/sbin",
     "/bin",
-];
-
-/// Proxy variables that take a URL, in both spellings where clients differ: wget and gRPC read lower case only, Java
-/// build tools and .NET prefer upper case.
-const PROXY_URL_VARIABLES: [&str; 14] = [
-    "HTTP_PROXY",
-    "http_proxy",
-    "HTTPS_PROXY",
-    "https_proxy",
-    "ALL_PROXY",
-    "all_proxy",
-    "WS_PROXY",
-    "ws_proxy",
-    "WSS_PROXY",
-    "wss_proxy",
-    "grpc_proxy",
-    "npm_config_proxy",
-    "npm_config_https_proxy",
-    "GLOBAL_AGENT_HTTP_PROXY",
-];
-
-/// Variables that name the file which replaces a client's own roots.
-const BUNDLE_VARIABLES: [&str; 17] = [
-    "SSL_CERT_FILE",
-    "CURL_CA_BUNDLE",
-    "REQUESTS_CA_BUNDLE",
-    "PIP_CERT",
-    "GIT_SSL_CAINFO",
-    "AWS_CA_BUNDLE",
-    "CARGO_HTTP_CAINFO",
-    "npm_config_cafile",
-    "YARN_HTTPS_CA_FILE_PATH",
-    "HTTPLIB2_CA_CERTS",
-    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
-    "WEBSOCKET_CLIENT_CA_BUNDLE",
-    "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
-    "PERL_LWP_SSL_CA_FILE",
-    "NIX_SSL_CERT_FILE",
-    "BUNDLE_SSL_CA_CERT",
-    "DENO_CERT",
 ];
 
 /// What the environment is made from.
@@ -85,7 +50,7 @@ pub struct InnerEnvironment<'a> {
     /// What there is of trust bundles.
     pub bundles: Bundles,
     /// Variables with placeholders for secrets. They win over everything: the name is the one that the policy gives to the
-    /// placeholder.
+    /// placeholder, and a policy may give none of [`SESSION_VARIABLES`].
     pub placeholders: &'a [(String, Placeholder)],
 }
 
@@ -105,9 +70,10 @@ impl InnerEnvironment<'_> {
     /// The whole environment. `visible` says whether a folder of the host's search path is shown inside.
     pub fn build(&self, visible: impl Fn(&Path) -> bool) -> Vec<(OsString, OsString)> {
         let mut env: BTreeMap<OsString, OsString> = BTreeMap::new();
-        self.put_basics(&mut env, visible);
-        self.put_proxy(&mut env);
-        self.put_trust(&mut env);
+        for (name, holds) in SESSION_VARIABLES {
+            let value = self.value(holds, &visible);
+            env.extend(value.map(|value| (name.into(), value)));
+        }
         env.extend(
             self.chosen
                 .iter()
@@ -128,19 +94,39 @@ impl InnerEnvironment<'_> {
             .map(|(_, value)| value.as_os_str())
     }
 
-    fn put_basics(&self, env: &mut BTreeMap<OsString, OsString>, visible: impl Fn(&Path) -> bool) {
-        let mut put = |name: &str, value: &OsStr| env.insert(name.into(), value.to_owned());
-        put("HOME", self.home.as_os_str());
-        put("USER", OsStr::new(self.user));
-        put("LOGNAME", OsStr::new(self.user));
-        put("PWD", self.directory.as_os_str());
-        put("TMPDIR", OsStr::new("/tmp"));
-        put("PALISADE_SESSION", OsStr::new(self.session));
-        let shell = self
-            .on_host("SHELL")
-            .filter(|shell| visible(Path::new(shell)));
-        put("SHELL", shell.unwrap_or(OsStr::new("/bin/sh")));
-        put("PATH", &self.search_path(visible));
+    /// What a variable of the session holds; none where it is not set.
+    fn value(&self, holds: Holds, visible: impl Fn(&Path) -> bool) -> Option<OsString> {
+        let added = self.bundles != Bundles::HostsOwn;
+        let by_variable = self.bundles == Bundles::ByVariable;
+        Some(match holds {
+            Holds::Home => self.home.into(),
+            Holds::User => self.user.into(),
+            Holds::Directory => self.directory.into(),
+            Holds::Temporary => "/tmp".into(),
+            Holds::Session => self.session.into(),
+            Holds::Shell => {
+                let shell = self.on_host("SHELL");
+                let shell = shell.filter(|shell| visible(Path::new(shell)));
+                shell.unwrap_or(OsStr::new("/bin/sh")).to_owned()
+            }
+            Holds::SearchPath => self.search_path(visible),
+            Holds::ProxyUrl => format!("http://{PROXY_ADDRESS}:{PROXY_PORT}").into(),
+            Holds::ProxyAddress => PROXY_ADDRESS.into(),
+            Holds::ProxyPort => PROXY_PORT.to_string().into(),
+            Holds::NoProxy => NO_PROXY.into(),
+            Holds::Proxy(value) => value.into(),
+            Holds::Bundle if added => TRUST_BUNDLE.into(),
+            Holds::ExtraRoots if added => EXTRA_ROOTS.into(),
+            Holds::Trust(value) if added => value.into(),
+            // The colon keeps PHP's own folder. wget reads this file in place of the one in the home folder.
+            Holds::PhpSettings if by_variable => format!(":{PHP_SETTINGS}").into(),
+            Holds::WgetSettings if by_variable => WGET_SETTINGS.into(),
+            Holds::Bundle
+            | Holds::ExtraRoots
+            | Holds::Trust(_)
+            | Holds::PhpSettings
+            | Holds::WgetSettings => return None,
+        })
     }
 
     /// The host's search path as far as it is shown inside, so that the inside finds the same programs in the same
@@ -157,46 +143,6 @@ impl InnerEnvironment<'_> {
         }
         // Joining fails only for a folder with a colon in its name, which splitting cannot yield.
         std::env::join_paths(folders).unwrap_or_else(|_| DEFAULT_PATH.join(":").into())
-    }
-
-    fn put_proxy(&self, env: &mut BTreeMap<OsString, OsString>) {
-        let url = format!("http://127.0.0.1:{PROXY_PORT}");
-        for name in PROXY_URL_VARIABLES {
-            env.insert(name.into(), OsString::from(&url));
-        }
-        let port = PROXY_PORT.to_string();
-        let fixed = [
-            ("NO_PROXY", NO_PROXY),
-            ("no_proxy", NO_PROXY),
-            ("npm_config_noproxy", NO_PROXY),
-            ("NODE_USE_ENV_PROXY", "1"),
-            ("CLOUDSDK_PROXY_TYPE", "http"),
-            ("CLOUDSDK_PROXY_ADDRESS", "127.0.0.1"),
-            ("CLOUDSDK_PROXY_PORT", &port),
-        ];
-        env.extend(fixed.map(|(name, value)| (name.into(), value.into())));
-    }
-
-    fn put_trust(&self, env: &mut BTreeMap<OsString, OsString>) {
-        if self.bundles == Bundles::HostsOwn {
-            return;
-        }
-        for name in BUNDLE_VARIABLES {
-            env.insert(name.into(), TRUST_BUNDLE.into());
-        }
-        let fixed = [
-            ("NODE_EXTRA_CA_CERTS", EXTRA_ROOTS),
-            ("NODE_USE_SYSTEM_CA", "1"),
-            ("DENO_TLS_CA_STORE", "system"),
-            ("UV_NATIVE_TLS", "1"),
-            ("UV_SYSTEM_CERTS", "1"),
-        ];
-        env.extend(fixed.map(|(name, value)| (name.into(), value.into())));
-        if self.bundles == Bundles::ByVariable {
-            // The colon keeps PHP's own folder. wget reads this file in place of the one in the home folder.
-            env.insert("PHP_INI_SCAN_DIR".into(), format!(":{PHP_SETTINGS}").into());
-            env.insert("WGETRC".into(), WGET_SETTINGS.into());
-        }
     }
 }
 

@@ -10,6 +10,8 @@
 //!
 //! The three lists are built in this order. Whatever is not named here does not exist inside: the root is an allowlist.
 //!
+//! [`SESSION_VARIABLES`] is the same for the environment: which variables a session sets, and what each holds.
+//!
 //! Invariants
 //! * Parents come before children, and a later entry may cover an earlier one.
 //! * Nothing of `/proc`, `/sys`, `/dev`, `/run` of the host is ever shown: sockets of host services live there.
@@ -27,9 +29,11 @@ mod paths;
 mod plan;
 mod system;
 mod trust;
+mod variables;
 
 pub use account::AgentAccount;
 pub use paths::{Home, Located, PathError, check_shown, check_workspace, expand, locate};
 pub use plan::{ShownPath, WorkspacePlan, is_shown, workspace_tree};
 pub use system::{TreeError, system_tree};
 pub use trust::{EXTRA_ROOTS, HostTrust, PHP_SETTINGS, TRUST_BUNDLE, WGET_SETTINGS, trust_tree};
+pub use variables::{Holds, SESSION_VARIABLES};

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use palisade_credential::{Definition, Source};
 use palisade_policy::{CredentialName, FileAccess, HostPattern, Rule};
+use palisade_workspace::SESSION_VARIABLES;
 
 use super::Draft;
 use super::siblings::meet;
@@ -73,21 +74,11 @@ fn credentials_exist(draft: &Draft) -> Result<(), PolicyError> {
         .hint(hint))
 }
 
-/// Variables that every program reads, or that lead to the gate: a random text in them would break the inside.
-const TAKEN: [&str; 9] = [
-    "HOME",
-    "LOGNAME",
-    "PALISADE_SESSION",
-    "PATH",
-    "PWD",
-    "SHELL",
-    "TERM",
-    "TMPDIR",
-    "USER",
-];
-
+/// Whether programs inside read a variable for something else: who they are, where the gate is, whom to trust. A random text in
+/// it would break them.
 fn is_taken(variable: &str) -> bool {
-    TAKEN.contains(&variable)
+    SESSION_VARIABLES.iter().any(|(name, _)| *name == variable)
+        || variable == "TERM"
         || variable.starts_with("LD_")
         || variable.to_ascii_lowercase().ends_with("_proxy")
 }
