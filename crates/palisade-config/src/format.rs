@@ -8,9 +8,9 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
-use toml::Spanned;
 
 use crate::gate_limits::WrittenGateLimits;
+use crate::spanned::Spanned;
 
 mod credential;
 
@@ -31,7 +31,6 @@ pub(crate) struct PolicyFile {
     #[cfg_attr(feature = "schema", schemars(with = "u8", extend("const" = 1)))]
     pub version: Spanned<i64>,
     /// Built-in profiles (`"claude-code"`) or files (`"team.toml"`, relative to this file) that come before this one.
-    #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     #[serde(default)]
     pub extends: Vec<Spanned<String>>,
     /// What separates the agent from the host.
@@ -44,7 +43,6 @@ pub(crate) struct PolicyFile {
     #[serde(default)]
     pub network: Network,
     /// Secrets that the gate adds to permitted requests, and that the agent never sees.
-    #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<String, Credential>"))]
     #[serde(default)]
     pub credentials: BTreeMap<Spanned<String>, Credential>,
     /// The agent's environment variables. Nothing is inherited that is not named.
@@ -61,7 +59,6 @@ pub(crate) struct PolicyFile {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Boundary {
     /// The backend, such as `"native"`.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub backend: Option<Spanned<String>>,
 }
 
@@ -71,21 +68,16 @@ pub(crate) struct Boundary {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Filesystem {
     /// The project folder, relative to this file. Without it: the folder palisade is started in.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub workspace: Option<Spanned<String>>,
     /// How the agent may use the workspace.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<Access>"))]
     pub access: Option<Spanned<Access>>,
     /// More files and folders to show, read-only. `~` is the home folder.
-    #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     #[serde(default)]
     pub read: Vec<Spanned<String>>,
     /// More files and folders to show, writable. `~` is the home folder.
-    #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     #[serde(default)]
     pub write: Vec<Spanned<String>>,
     /// Files and folders that are not shown though a profile names them.
-    #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     #[serde(default)]
     pub withhold: Vec<Spanned<String>>,
 }
@@ -108,15 +100,12 @@ pub(crate) enum Access {
 pub(crate) struct Network {
     /// Destinations mapped to addresses, as `curl --resolve` does: `"host:port" = "address:port"`. The address is
     /// permitted; the destination still needs a rule.
-    #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<String, String>"))]
     #[serde(default)]
     pub resolve: BTreeMap<Spanned<String>, Spanned<String>>,
     /// PEM files with more roots for TLS servers, relative to this file.
-    #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     #[serde(default)]
     pub extra_ca: Vec<Spanned<String>>,
     /// A proxy that all permitted traffic goes through: `"http://[user:password@]host:port"`.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub upstream_proxy: Option<Spanned<String>>,
     /// Destinations the agent may reach.
     pub allow: Option<Vec<AllowRule>>,
@@ -124,7 +113,6 @@ pub(crate) struct Network {
     #[serde(default)]
     pub deny: Vec<DenyRule>,
     /// Bounds of the gate.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<WrittenGateLimits>"))]
     pub limits: Option<Spanned<WrittenGateLimits>>,
 }
 
@@ -134,7 +122,6 @@ pub(crate) struct Network {
 #[serde(deny_unknown_fields)]
 pub(crate) struct AllowRule {
     /// A host name, an address, or `"*.example.com"` for every name below it (not for `example.com` itself).
-    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub host: Spanned<String>,
     /// Ports. Without them: 80 and 443.
     #[cfg_attr(
@@ -143,26 +130,19 @@ pub(crate) struct AllowRule {
     )]
     pub ports: Option<Spanned<Vec<Spanned<i64>>>>,
     /// Whether the name may resolve to a private, loopback or link-local address.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<bool>"))]
     pub private: Option<Spanned<bool>>,
     /// What may be spoken.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<Protocol>"))]
     pub protocol: Option<Spanned<Protocol>>,
     /// Methods, as they are sent (`"GET"`). Without them: every one.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<Vec<String>>"))]
     pub methods: Option<Spanned<Vec<Spanned<String>>>>,
     /// Paths: `*` is any part of one segment, `**` any number of segments. Without them: every one.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<Vec<String>>"))]
     pub paths: Option<Spanned<Vec<Spanned<String>>>>,
     /// Whether TLS is ended at the gate. Without a word: where a rule has to look inside. `false` passes it unread, for
     /// clients that trust no roots but their own.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<bool>"))]
     pub intercept: Option<Spanned<bool>>,
     /// The name of the credential that the gate adds.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub credential: Option<Spanned<String>>,
     /// Whether the credential may be sent in clear text (`http://`), where everybody on the way can read it.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<bool>"))]
     pub dangerous_plaintext: Option<Spanned<bool>>,
 }
 
@@ -187,7 +167,6 @@ pub(crate) enum Protocol {
 #[serde(deny_unknown_fields)]
 pub(crate) struct DenyRule {
     /// A host name, an address, or `"*.example.com"` for every name below it (not for `example.com` itself).
-    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub host: Spanned<String>,
     /// Ports. Without them: every port.
     #[cfg_attr(
@@ -196,10 +175,8 @@ pub(crate) struct DenyRule {
     )]
     pub ports: Option<Spanned<Vec<Spanned<i64>>>>,
     /// Methods, as they are sent (`"DELETE"`). Without them: every one.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<Vec<String>>"))]
     pub methods: Option<Spanned<Vec<Spanned<String>>>>,
     /// Paths: `*` is any part of one segment, `**` any number of segments. Without them: every one.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<Vec<String>>"))]
     pub paths: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
@@ -209,15 +186,12 @@ pub(crate) struct DenyRule {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Environment {
     /// Names of variables to take over from the host.
-    #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     #[serde(default)]
     pub pass: Vec<Spanned<String>>,
     /// Names of variables that are not taken over though a profile names them.
-    #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     #[serde(default)]
     pub withhold: Vec<Spanned<String>>,
     /// Variables to set.
-    #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<String, String>"))]
     #[serde(default)]
     pub set: BTreeMap<Spanned<String>, Spanned<String>>,
 }
@@ -228,10 +202,8 @@ pub(crate) struct Environment {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Limits {
     /// Memory, such as `"2GiB"` or `"500MB"`, or plain bytes.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<Size>"))]
     pub memory: Option<Spanned<Size>>,
     /// Processors, such as 1.5.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<f64>"))]
     pub cpus: Option<Spanned<f64>>,
     /// Processes and threads.
     #[cfg_attr(feature = "schema", schemars(with = "Option<u32>"))]

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
-use toml::Spanned;
 
 use crate::effective::Sourced;
 use crate::error::PolicyError;
 use crate::format::Size;
+use crate::spanned::Spanned;
 use crate::text::Text;
 use crate::value;
 

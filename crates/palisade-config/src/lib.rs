@@ -52,6 +52,7 @@ mod roots;
 #[cfg(feature = "schema")]
 mod schema;
 mod secret_like;
+mod spanned;
 mod text;
 mod tighten;
 mod value;

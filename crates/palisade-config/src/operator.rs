@@ -16,6 +16,7 @@ use crate::options::{Options, Surroundings};
 use crate::parse::{parse, suggestion};
 use crate::profile;
 use crate::proxy::UpstreamProxy;
+use crate::spanned::Spanned;
 use crate::text::Text;
 use crate::value;
 
@@ -195,7 +196,7 @@ impl<'a> Operator<'a> {
     fn extend(
         &mut self,
         text: &Text,
-        entry: &toml::Spanned<String>,
+        entry: &Spanned<String>,
         depth: usize,
     ) -> Result<(), PolicyError> {
         let name = entry.get_ref();

@@ -1,9 +1,8 @@
 //! From text to the format, with errors a person can act on.
 
-use toml::Spanned;
-
 use crate::error::PolicyError;
 use crate::format::{PolicyFile, VERSION};
+use crate::spanned::Spanned;
 use crate::text::Text;
 
 /// Parses a policy file.

@@ -6,9 +6,9 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use palisade_policy::Source;
-use toml::Spanned;
 
 use crate::error::PolicyError;
+use crate::spanned::Spanned;
 
 /// The text of one policy file or profile.
 #[derive(Debug)]

@@ -12,6 +12,7 @@ use crate::error::PolicyError;
 use crate::format::{self, PolicyFile};
 use crate::operator::section::access_of;
 use crate::operator::{Draft, allow_rule, deny_rule, meet, unread};
+use crate::spanned::Spanned;
 use crate::text::Text;
 use crate::value;
 
@@ -90,7 +91,7 @@ pub(crate) fn without_effect(operator: &NetworkPolicy, rules: &[Rule]) -> Vec<St
 
 /// The first key of the file that can only give something, with its place.
 fn widening_key(file: &PolicyFile) -> Option<(&'static str, Range<usize>)> {
-    let first = |key, list: &[toml::Spanned<String>]| list.first().map(|value| (key, value.span()));
+    let first = |key, list: &[Spanned<String>]| list.first().map(|value| (key, value.span()));
     let files = &file.filesystem;
     let network = &file.network;
     let environment = &file.environment;

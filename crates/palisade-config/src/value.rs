@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use palisade_policy::{Authority, HostPattern, Ports};
-use toml::Spanned;
 
 use crate::error::PolicyError;
 use crate::format::Size;
+use crate::spanned::Spanned;
 use crate::text::Text;
 
 /// The least memory a session can have. Below it a shell does not start, and a number this small is most often a forgotten unit.

@@ -24,3 +24,9 @@ mod rules;
 mod tightening;
 #[path = "policy/world.rs"]
 mod world;
+#[path = "policy/wrong_credentials.rs"]
+mod wrong_credentials;
+#[path = "policy/wrong_paths.rs"]
+mod wrong_paths;
+#[path = "policy/wrong_values.rs"]
+mod wrong_values;

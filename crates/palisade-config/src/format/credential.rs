@@ -6,7 +6,8 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
-use toml::Spanned;
+
+use crate::spanned::Spanned;
 
 /// A secret that the gate adds to permitted requests.
 #[derive(Debug, Deserialize)]
@@ -14,13 +15,10 @@ use toml::Spanned;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Credential {
     /// Where the secret is fetched.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<SourceTable>"))]
     pub source: Option<Spanned<SourceTable>>,
     /// What the gate does with it.
-    #[cfg_attr(feature = "schema", schemars(with = "Inject"))]
     pub inject: Spanned<Inject>,
     /// What the agent sees in its place.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<PlaceholderTable>"))]
     pub placeholder: Option<Spanned<PlaceholderTable>>,
 }
 
@@ -30,23 +28,17 @@ pub(crate) struct Credential {
 #[serde(deny_unknown_fields)]
 pub(crate) struct SourceTable {
     /// A variable of the environment palisade is started in, or one for each part.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<TextOrParts>"))]
     pub env: Option<Spanned<TextOrParts>>,
     /// A file, relative to this one; `~` is the home folder.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub file: Option<Spanned<String>>,
     /// A program and its arguments. What it prints is the secret.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<Vec<String>>"))]
     pub command: Option<Spanned<Vec<Spanned<String>>>>,
     /// An entry of the desktop's key store.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<Keyring>"))]
     pub keyring: Option<Spanned<Keyring>>,
     /// A secret of a Vault or OpenBao server (KV version 2).
-    #[cfg_attr(feature = "schema", schemars(with = "Option<Vault>"))]
     pub vault: Option<Spanned<Vault>>,
     /// How long it is used before it is fetched again, such as `"1h"`. Without it: for the whole session, or as long as
     /// the source says.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub ttl: Option<Spanned<String>>,
 }
 
@@ -56,16 +48,12 @@ pub(crate) struct SourceTable {
 #[serde(deny_unknown_fields)]
 pub(crate) struct InnerSource {
     /// A variable of the environment palisade is started in.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub env: Option<Spanned<String>>,
     /// A file, relative to this one; `~` is the home folder.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub file: Option<Spanned<String>>,
     /// A program and its arguments. What it prints is the value.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<Vec<String>>"))]
     pub command: Option<Spanned<Vec<Spanned<String>>>>,
     /// An entry of the desktop's key store.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<Keyring>"))]
     pub keyring: Option<Spanned<Keyring>>,
 }
 
@@ -82,13 +70,10 @@ pub(crate) enum TextOrParts {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Parts {
     /// The access key id.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub access_key: Option<Spanned<String>>,
     /// The secret access key.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub secret_key: Option<Spanned<String>>,
     /// The session token of temporary credentials.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub session_token: Option<Spanned<String>>,
 }
 
@@ -98,10 +83,8 @@ pub(crate) struct Parts {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Keyring {
     /// The service, as the program that stored it calls it.
-    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub service: Spanned<String>,
     /// The account.
-    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub account: Spanned<String>,
 }
 
@@ -111,31 +94,22 @@ pub(crate) struct Keyring {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Vault {
     /// The server, such as `"https://vault.example.com:8200"`.
-    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub address: Spanned<String>,
     /// The secret's path below the mount.
-    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub path: Spanned<String>,
     /// The mount of the KV engine. Without it: `"secret"`.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub mount: Option<Spanned<String>>,
     /// The field that holds the secret. Without it: `"value"`.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub field: Option<Spanned<String>>,
     /// The fields that hold the parts.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<Parts>"))]
     pub fields: Option<Spanned<Parts>>,
     /// The namespace.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub namespace: Option<Spanned<String>>,
     /// Where the token is found.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<InnerSource>"))]
     pub token: Option<Spanned<InnerSource>>,
     /// A login by AppRole.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<AppRole>"))]
     pub approle: Option<Spanned<AppRole>>,
     /// Whether the server may be spoken to in clear text.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<bool>"))]
     pub dangerous_plaintext: Option<Spanned<bool>>,
 }
 
@@ -145,13 +119,10 @@ pub(crate) struct Vault {
 #[serde(deny_unknown_fields)]
 pub(crate) struct AppRole {
     /// Where the role id is found.
-    #[cfg_attr(feature = "schema", schemars(with = "InnerSource"))]
     pub role_id: Spanned<InnerSource>,
     /// Where the secret id is found.
-    #[cfg_attr(feature = "schema", schemars(with = "InnerSource"))]
     pub secret_id: Spanned<InnerSource>,
     /// The mount of the login. Without it: `"approle"`.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub mount: Option<Spanned<String>>,
 }
 
@@ -168,27 +139,20 @@ pub(crate) enum Inject {
 #[serde(deny_unknown_fields)]
 pub(crate) struct InjectTable {
     /// The header field it is put into.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub header: Option<Spanned<String>>,
     /// The value of that field, with `{secret}` once. Without it: the secret alone.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub format: Option<Spanned<String>>,
     /// More header fields that are taken out of the agent's request.
-    #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     #[serde(default)]
     pub remove: Vec<Spanned<String>>,
     /// Elements that are added to list fields of the agent's request, where they are missing.
-    #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<String, String>"))]
     #[serde(default)]
     pub append: BTreeMap<Spanned<String>, Spanned<String>>,
     /// The password of HTTP Basic authentication.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<Basic>"))]
     pub basic: Option<Spanned<Basic>>,
     /// The query parameter it is put into.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub query: Option<Spanned<String>>,
     /// A token that the gate fetches (OAuth2 client credentials) and sends as `Authorization: Bearer`.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<OAuth2>"))]
     pub oauth2: Option<Spanned<OAuth2>>,
 }
 
@@ -198,7 +162,6 @@ pub(crate) struct InjectTable {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Basic {
     /// The user name.
-    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub username: Spanned<String>,
 }
 
@@ -208,26 +171,19 @@ pub(crate) struct Basic {
 #[serde(deny_unknown_fields)]
 pub(crate) struct OAuth2 {
     /// Where tokens are given out. Has to be https.
-    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub token_url: Spanned<String>,
     /// Where the client's id is found.
-    #[cfg_attr(feature = "schema", schemars(with = "InnerSource"))]
     pub client_id: Spanned<InnerSource>,
     /// Where the client's secret is found.
-    #[cfg_attr(feature = "schema", schemars(with = "InnerSource"))]
     pub client_secret: Spanned<InnerSource>,
     /// The scopes to ask for.
-    #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     #[serde(default)]
     pub scopes: Vec<Spanned<String>>,
     /// The audience to ask for, which some servers want.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub audience: Option<Spanned<String>>,
     /// How the client shows its secret: `"basic"` (HTTP Basic authentication, without a word) or `"post"` (in the form).
-    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub authentication: Option<Spanned<String>>,
     /// Whether tokens may be fetched in clear text.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<bool>"))]
     pub dangerous_plaintext: Option<Spanned<bool>>,
 }
 
@@ -237,11 +193,9 @@ pub(crate) struct OAuth2 {
 #[serde(deny_unknown_fields)]
 pub(crate) struct PlaceholderTable {
     /// The variable inside that holds the placeholder, or one for each part.
-    #[cfg_attr(feature = "schema", schemars(with = "TextOrParts"))]
     pub env: Spanned<TextOrParts>,
     /// Whether it may stand in the bodies of requests that carry this credential, as a model's do when they quote what the
     /// agent has seen.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<bool>"))]
     pub quotable: Option<Spanned<bool>>,
 }
 

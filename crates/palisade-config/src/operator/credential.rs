@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use palisade_credential::{Definition, HeaderFormat, Injection, Part, Source};
 use palisade_policy::CredentialName;
-use toml::Spanned;
 
 use super::rule::BAD_NAME;
 use crate::error::PolicyError;
 use crate::format::{self, Inject};
 use crate::parse::listed;
+use crate::spanned::Spanned;
 use crate::text::Text;
 
 mod field;

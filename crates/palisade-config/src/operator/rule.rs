@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use palisade_policy::{CredentialName, METHODS, PathPattern, Ports, Protocol, Rule};
-use toml::Spanned;
 
 use crate::breadth::{self, Breadth};
 use crate::error::PolicyError;
 use crate::format;
 use crate::parse::suggestion;
+use crate::spanned::Spanned;
 use crate::text::Text;
 use crate::value;
 

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use palisade_policy::{CredentialName, FileAccess, Rule};
 use palisade_workspace::PathError;
-use toml::Spanned;
 
 use super::credential::{self, Folders};
 use super::settle::Written;
@@ -17,6 +16,7 @@ use crate::file;
 use crate::format::{self, PolicyFile};
 use crate::proxy::UpstreamProxy;
 use crate::roots;
+use crate::spanned::Spanned;
 use crate::text::Text;
 use crate::value;
 

@@ -1,518 +1,200 @@
-//! What a person reads when something is wrong.
+//! What a person reads when something is wrong: keys, types, and what is no TOML at all.
 
 use crate::world::World;
 
-/// The whole error of a policy file in the person's settings, whose first line is `version = 1`.
+const FILE: &str = "~/.config/palisade/policy.toml";
+
+/// Shows each case as a person sees it. The cases are texts with a blank line between: what the person wrote below the line
+/// `version = 1`, with `‹` and `›` around what is wrong; then, set in, the message, and the help if there is any.
 #[track_caller]
-fn shows(body: &str, expected: &str) {
-    let found = World::error_of(body);
-    assert_eq!(found, expected, "\n{found}\n");
+pub(crate) fn each_is_shown(cases: &str) {
+    for case in cases.trim().split("\n\n") {
+        let (said, written): (Vec<&str>, Vec<&str>) =
+            case.lines().partition(|line| line.starts_with("  "));
+        let body = written.join("\n") + "\n";
+        let found = World::error_of(&body.replace(['‹', '›'], ""));
+        assert_eq!(found, rendered(&written, &said), "\n{found}\n");
+    }
 }
 
+/// The error as it is to be laid out.
+fn rendered(written: &[&str], said: &[&str]) -> String {
+    let (message, help) = said.split_first().expect("a message");
+    let wrong = written.iter().position(|line| line.contains('‹'));
+    let wrong = wrong.expect("a mark");
+    let (before, rest) = written[wrong].split_once('‹').expect("a beginning");
+    let (marked, after) = rest.split_once('›').expect("an end on the same line");
+    let line = wrong + 2;
+    let column = before.chars().count() + 1;
+    // A place between two characters is shown by one caret as well.
+    let carets = "^".repeat(marked.chars().count().max(1));
+    let mut text = format!(
+        "{}\n --> {FILE}:{line}:{column}\n  |\n{line} | {before}{marked}{after}\n  | {carets:>width$}",
+        message.trim_start(),
+        width = column - 1 + carets.len(),
+    );
+    for line in help {
+        text = format!("{text}\n{line}");
+    }
+    text
+}
+
+/// The layout in full, for once without the helper above.
 #[test]
-fn unknown_keys_suggest_the_nearest() {
-    shows(
-        "[netwrok]\n",
+fn an_error_shows_the_line_and_the_place() {
+    assert_eq!(
+        World::error_of("[netwrok]\n"),
         "unknown key `netwrok`
  --> ~/.config/palisade/policy.toml:2:2
   |
 2 | [netwrok]
   |  ^^^^^^^
-  = help: did you mean `network`?",
+  = help: did you mean `network`?"
     );
-    shows(
-        "[[network.allow]]\nhots = \"a.example\"\n",
-        r#"unknown key `hots`
- --> ~/.config/palisade/policy.toml:3:1
+    assert_eq!(
+        World::error_of("[filesystem]\naccess = 1\n"),
+        "wrong type: expected a string
+ --> ~/.config/palisade/policy.toml:3:10
   |
-3 | hots = "a.example"
-  | ^^^^
-  = help: did you mean `host`?"#,
+3 | access = 1
+  |          ^"
     );
-    shows(
-        "[[network.allow]]\nhost = \"a.example\"\nrate = \"x\"\n",
-        r#"unknown key `rate`
- --> ~/.config/palisade/policy.toml:4:1
-  |
-4 | rate = "x"
-  | ^^^^
-  = help: the keys here are `host`, `ports`, `private`, `protocol`, `methods`, `paths`, `intercept`, `credential` or `dangerous_plaintext`"#,
+}
+
+#[test]
+fn unknown_keys_suggest_the_nearest() {
+    each_is_shown(
+        r#"
+[‹netwrok›]
+  unknown key `netwrok`
+  = help: did you mean `network`?
+
+[[network.allow]]
+‹hots› = "a.example"
+  unknown key `hots`
+  = help: did you mean `host`?
+
+[[network.allow]]
+host = "a.example"
+‹rate› = "x"
+  unknown key `rate`
+  = help: the keys here are `host`, `ports`, `private`, `protocol`, `methods`, `paths`, `intercept`, `credential` or `dangerous_plaintext`
+"#,
     );
 }
 
 #[test]
 fn missing_and_doubled_keys() {
-    shows(
-        "[[network.allow]]\nports = [443]\n",
-        r#"the key `host` is missing
- --> ~/.config/palisade/policy.toml:2:1
-  |
-2 | [[network.allow]]
-  | ^^^^^^^^^^^^^^^^^
-  = help: each rule names a host, as in `host = "api.example.com"`"#,
-    );
-    shows(
-        "[network]\nallow = [{ ports = [1] }]\n",
-        r#"the key `host` is missing
- --> ~/.config/palisade/policy.toml:3:10
-  |
-3 | allow = [{ ports = [1] }]
-  |          ^^^^^^^^^^^^^^^
-  = help: each rule names a host, as in `host = "api.example.com"`"#,
-    );
-    shows(
-        "version = 1\n",
-        "duplicate key
- --> ~/.config/palisade/policy.toml:2:1
-  |
-2 | version = 1
-  | ^^^^^^^",
-    );
-    shows(
-        "[limits]\ncpus = 1\ncpus = 2\n",
-        "duplicate key
- --> ~/.config/palisade/policy.toml:4:1
-  |
-4 | cpus = 2
-  | ^^^^",
+    each_is_shown(
+        r#"
+‹[[network.allow]]›
+ports = [443]
+  the key `host` is missing
+  = help: each rule names a host, as in `host = "api.example.com"`
+
+[network]
+allow = [‹{ ports = [1] }›]
+  the key `host` is missing
+  = help: each rule names a host, as in `host = "api.example.com"`
+
+‹version› = 1
+  duplicate key
+
+[limits]
+cpus = 1
+‹cpus› = 2
+  duplicate key
+"#,
     );
 }
 
 #[test]
 fn wrong_types() {
-    shows(
-        "[network.allow]\nhost = \"a.example\"\n",
-        r#"wrong type: a table, expected a list
- --> ~/.config/palisade/policy.toml:2:1
-  |
-2 | [network.allow]
-  | ^^^^^^^^^^^^^^^
-  = help: tables of a list are written `[[…]]`, as in `[[network.allow]]`"#,
-    );
-    shows(
-        "[filesystem]\nread = \"~/.x\"\n",
-        r#"wrong type: string "~/.x", expected a list
- --> ~/.config/palisade/policy.toml:3:8
-  |
-3 | read = "~/.x"
-  |        ^^^^^^
-  = help: write a list, in brackets: `[…]`"#,
-    );
-    shows(
-        "[filesystem]\naccess = 1\n",
-        "wrong type: expected a string
- --> ~/.config/palisade/policy.toml:3:10
-  |
-3 | access = 1
-  |          ^",
-    );
-    shows(
-        "[environment]\nset = { CI = 1 }\n",
-        "wrong type: integer `1`, expected a string
- --> ~/.config/palisade/policy.toml:3:14
-  |
-3 | set = { CI = 1 }
-  |              ^",
-    );
-    shows(
-        "[limits]\nmemory = true\n",
-        r#"wrong type: boolean `true`, expected a size such as "2GiB", or a number of bytes
- --> ~/.config/palisade/policy.toml:3:10
-  |
-3 | memory = true
-  |          ^^^^"#,
-    );
-    shows(
-        "[limits]\ncpus = \"two\"\n",
-        r#"wrong type: string "two", expected a number
- --> ~/.config/palisade/policy.toml:3:8
-  |
-3 | cpus = "two"
-  |        ^^^^^"#,
-    );
-    shows(
-        "[limits]\nprocesses = 1.5\n",
-        "wrong type: floating point `1.5`, expected a whole number
- --> ~/.config/palisade/policy.toml:3:13
-  |
-3 | processes = 1.5
-  |             ^^^",
-    );
-    shows(
-        "[[network.allow]]\nhost = \"a.example\"\nports = 443\n",
-        "wrong type: integer `443`, expected a list
- --> ~/.config/palisade/policy.toml:4:9
-  |
-4 | ports = 443
-  |         ^^^
-  = help: write a list, in brackets: `[…]`",
-    );
-    shows(
-        "network = 1\n",
-        "wrong type: integer `1`, expected a table
- --> ~/.config/palisade/policy.toml:2:11
-  |
-2 | network = 1
-  |           ^",
-    );
-    shows(
-        "[environment]\nset = 1\n",
-        "wrong type: integer `1`, expected a table
- --> ~/.config/palisade/policy.toml:3:7
-  |
-3 | set = 1
-  |       ^",
-    );
-    shows(
-        "[[network.allow]]\nhost = \"a.example\"\nprivate = 1\n",
-        "wrong type: integer `1`, expected a boolean
- --> ~/.config/palisade/policy.toml:4:11
-  |
-4 | private = 1
-  |           ^",
+    each_is_shown(
+        r#"
+‹[network.allow]›
+host = "a.example"
+  wrong type: a table, expected a list
+  = help: tables of a list are written `[[…]]`, as in `[[network.allow]]`
+
+[filesystem]
+read = ‹"~/.x"›
+  wrong type: string "~/.x", expected a list
+  = help: write a list, in brackets: `[…]`
+
+[filesystem]
+access = ‹1›
+  wrong type: expected a string
+
+[environment]
+set = { CI = ‹1› }
+  wrong type: integer `1`, expected a string
+
+[limits]
+memory = ‹true›
+  wrong type: boolean `true`, expected a size such as "2GiB", or a number of bytes
+
+[limits]
+cpus = ‹"two"›
+  wrong type: string "two", expected a number
+
+[limits]
+processes = ‹1.5›
+  wrong type: floating point `1.5`, expected a whole number
+
+[[network.allow]]
+host = "a.example"
+ports = ‹443›
+  wrong type: integer `443`, expected a list
+  = help: write a list, in brackets: `[…]`
+
+network = ‹1›
+  wrong type: integer `1`, expected a table
+
+[environment]
+set = ‹1›
+  wrong type: integer `1`, expected a table
+
+[[network.allow]]
+host = "a.example"
+private = ‹1›
+  wrong type: integer `1`, expected a boolean
+"#,
     );
 }
 
 #[test]
 fn values_out_of_a_fixed_set() {
-    shows(
-        "[filesystem]\naccess = \"review\"\n",
-        r#"`review` is not known here
- --> ~/.config/palisade/policy.toml:3:10
-  |
-3 | access = "review"
-  |          ^^^^^^^^
-  = help: use `read` or `write`"#,
-    );
-    shows(
-        "[[network.allow]]\nhost = \"a.example\"\nprotocol = \"ftp\"\n",
-        r#"`ftp` is not known here
- --> ~/.config/palisade/policy.toml:4:12
-  |
-4 | protocol = "ftp"
-  |            ^^^^^
-  = help: use `http`, `websocket`, `grpc` or `tcp`"#,
-    );
-    shows(
-        "[boundary]\nbackend = \"natvie\"\n",
-        r#"there is no backend `natvie`
- --> ~/.config/palisade/policy.toml:3:11
-  |
-3 | backend = "natvie"
-  |           ^^^^^^^^
-  = help: did you mean `native`?"#,
+    each_is_shown(
+        r#"
+[filesystem]
+access = ‹"review"›
+  `review` is not known here
+  = help: use `read` or `write`
+
+[[network.allow]]
+host = "a.example"
+protocol = ‹"ftp"›
+  `ftp` is not known here
+  = help: use `http`, `websocket`, `grpc` or `tcp`
+
+[boundary]
+backend = ‹"natvie"›
+  there is no backend `natvie`
+  = help: did you mean `native`?
+"#,
     );
 }
 
 #[test]
 fn broken_toml() {
-    shows(
-        "a = \n",
-        "string values must be quoted, expected literal string
- --> ~/.config/palisade/policy.toml:2:5
-  |
-2 | a = 
-  |     ^",
-    );
-    shows(
-        "[network\n",
-        "unclosed table, expected `]`
- --> ~/.config/palisade/policy.toml:2:9
-  |
-2 | [network
-  |         ^",
-    );
-}
+    each_is_shown(
+        r#"
+a = ‹›
+  string values must be quoted, expected literal string
 
-#[test]
-fn limits_out_of_range() {
-    shows(
-        "[limits]\nmemory = \"2G\"\n",
-        r#"not a size
- --> ~/.config/palisade/policy.toml:3:10
-  |
-3 | memory = "2G"
-  |          ^^^^
-  = help: write a number with a unit (`"2GiB"`, `"500MB"`), or plain bytes"#,
+[network‹›
+  unclosed table, expected `]`
+"#,
     );
-    shows(
-        "[limits]\nmemory = 2\n",
-        r#"2 bytes of memory is too little to start a program
- --> ~/.config/palisade/policy.toml:3:10
-  |
-3 | memory = 2
-  |          ^
-  = help: a unit may be missing, as in `"2GiB"`; the least is 8MiB"#,
-    );
-    shows(
-        "[limits]\ncpus = 0\n",
-        "processors are a number from 0.01 to 8192
- --> ~/.config/palisade/policy.toml:3:8
-  |
-3 | cpus = 0
-  |        ^",
-    );
-    shows(
-        "[limits]\ncpus = nan\n",
-        "processors are a number from 0.01 to 8192
- --> ~/.config/palisade/policy.toml:3:8
-  |
-3 | cpus = nan
-  |        ^^^",
-    );
-    shows(
-        "[limits]\nprocesses = 1\n",
-        "processes are a number from 2 to 4194304
- --> ~/.config/palisade/policy.toml:3:13
-  |
-3 | processes = 1
-  |             ^",
-    );
-}
-
-#[test]
-fn bad_hosts_and_ports() {
-    shows(
-        "[[network.allow]]\nhost = \"a.*.example\"\n",
-        r#"`*` may only stand as the whole first label, as in `*.example.com`
- --> ~/.config/palisade/policy.toml:3:8
-  |
-3 | host = "a.*.example"
-  |        ^^^^^^^^^^^^^"#,
-    );
-    shows(
-        "[[network.allow]]\nhost = \"a.example\"\nports = [0]\n",
-        "a port is a number from 1 to 65535
- --> ~/.config/palisade/policy.toml:4:10
-  |
-4 | ports = [0]
-  |          ^",
-    );
-    shows(
-        "[[network.allow]]\nhost = \"a.example\"\nports = [443, 70000]\n",
-        "a port is a number from 1 to 65535
- --> ~/.config/palisade/policy.toml:4:15
-  |
-4 | ports = [443, 70000]
-  |               ^^^^^",
-    );
-    shows(
-        "[[network.allow]]\nhost = \"a.example\"\nports = []\n",
-        "a rule without ports matches nothing
- --> ~/.config/palisade/policy.toml:4:9
-  |
-4 | ports = []
-  |         ^^
-  = help: leave `ports` out for the default",
-    );
-    shows(
-        "[[network.allow]]\nhost = \"https://a.example\"\n",
-        r#"a host pattern has no scheme and no path
- --> ~/.config/palisade/policy.toml:3:8
-  |
-3 | host = "https://a.example"
-  |        ^^^^^^^^^^^^^^^^^^^"#,
-    );
-}
-
-#[test]
-fn bad_mappings_and_proxies() {
-    shows(
-        "[network]\nupstream_proxy = \"https://u:pw@proxy:1\"\n",
-        r#"a proxy that is itself spoken to over TLS is not supported
- --> ~/.config/palisade/policy.toml:3:18
-  |
-3 | upstream_proxy = "https://****@proxy:1"
-  |                  ^^^^^^^^^^^^^^^^^^^^^^"#,
-    );
-    shows(
-        "[network]\nresolve = { \"a.example\" = \"127.0.0.1:1\" }\n",
-        r#"port is not a number from 1 to 65535
- --> ~/.config/palisade/policy.toml:3:13
-  |
-3 | resolve = { "a.example" = "127.0.0.1:1" }
-  |             ^^^^^^^^^^^
-  = help: as in `"api.example.com:443" = "127.0.0.1:8443"`"#,
-    );
-    shows(
-        "[network]\nresolve = { \"a.example:1\" = \"localhost:1\" }\n",
-        r#"not an address with a port
- --> ~/.config/palisade/policy.toml:3:29
-  |
-3 | resolve = { "a.example:1" = "localhost:1" }
-  |                             ^^^^^^^^^^^^^
-  = help: as in `"api.example.com:443" = "127.0.0.1:8443"`"#,
-    );
-}
-
-#[test]
-fn profiles_and_files_that_cannot_be_extended() {
-    shows(
-        "extends = [\"nodejs\"]\n",
-        r#"there is no profile `nodejs`
- --> ~/.config/palisade/policy.toml:2:12
-  |
-2 | extends = ["nodejs"]
-  |            ^^^^^^^^
-  = help: did you mean `node`?"#,
-    );
-    shows(
-        "extends = [\"cobol\"]\n",
-        r#"there is no profile `cobol`
- --> ~/.config/palisade/policy.toml:2:12
-  |
-2 | extends = ["cobol"]
-  |            ^^^^^^^
-  = help: the profiles are `anthropic-api-key`, `anthropic-oauth-token`, `claude-code`, `git`, `github`, `node`, `python` or `rust`"#,
-    );
-    shows(
-        "extends = [\"./none.toml\"]\n",
-        r#"cannot extend `./none.toml`: there is no such file
- --> ~/.config/palisade/policy.toml:2:12
-  |
-2 | extends = ["./none.toml"]
-  |            ^^^^^^^^^^^^^"#,
-    );
-    shows(
-        "extends = [\"policy.toml\"]\n",
-        r#"`policy.toml` extends this file in turn
- --> ~/.config/palisade/policy.toml:2:12
-  |
-2 | extends = ["policy.toml"]
-  |            ^^^^^^^^^^^^^
-  = help: a circle of files has no beginning; take one of the entries out"#,
-    );
-}
-
-#[test]
-fn paths_that_cannot_be_shown() {
-    shows(
-        "[filesystem]\nread = [\"~/.none\"]\n",
-        r#"`~/.none` does not exist
- --> ~/.config/palisade/policy.toml:3:9
-  |
-3 | read = ["~/.none"]
-  |         ^^^^^^^^^
-  = help: create it, or take the entry out"#,
-    );
-    shows(
-        "[filesystem]\nread = [\"~\"]\n",
-        r#"`~` holds the whole home folder
- --> ~/.config/palisade/policy.toml:3:9
-  |
-3 | read = ["~"]
-  |         ^^^
-  = help: name the files and folders that are needed"#,
-    );
-    shows(
-        "[filesystem]\nread = [\"~root/x\"]\n",
-        r#"`~root/x` names another user's home
- --> ~/.config/palisade/policy.toml:3:9
-  |
-3 | read = ["~root/x"]
-  |         ^^^^^^^^^"#,
-    );
-    shows(
-        "[filesystem]\nwrite = [\"/etc\"]\n",
-        r#"`/etc` is a system folder
- --> ~/.config/palisade/policy.toml:3:10
-  |
-3 | write = ["/etc"]
-  |          ^^^^^^"#,
-    );
-    shows(
-        "[filesystem]\nread = [\"/proc/self\"]\n",
-        r#"`/proc/self` belongs to the host's kernel or services
- --> ~/.config/palisade/policy.toml:3:9
-  |
-3 | read = ["/proc/self"]
-  |         ^^^^^^^^^^^^"#,
-    );
-    shows(
-        "[filesystem]\nread = [\"/dev/null\"]\n",
-        r#"`/dev/null` is a device, not a file or folder
- --> ~/.config/palisade/policy.toml:3:9
-  |
-3 | read = ["/dev/null"]
-  |         ^^^^^^^^^^^"#,
-    );
-}
-
-#[test]
-fn bad_workspaces() {
-    shows(
-        "[filesystem]\nworkspace = \"/\"\n",
-        r#"/ cannot be the workspace: it is the whole file system
- --> ~/.config/palisade/policy.toml:3:13
-  |
-3 | workspace = "/"
-  |             ^^^
-  = help: start in a project folder, or name one with `--workspace`"#,
-    );
-}
-
-#[test]
-fn bad_roots() {
-    shows(
-        "[network]\nextra_ca = [\"none.pem\"]\n",
-        r#"cannot read `none.pem`: there is no such file
- --> ~/.config/palisade/policy.toml:3:13
-  |
-3 | extra_ca = ["none.pem"]
-  |             ^^^^^^^^^^"#,
-    );
-    shows(
-        "[network]\nextra_ca = [\"policy.toml\"]\n",
-        r#"`policy.toml` holds no PEM certificate
- --> ~/.config/palisade/policy.toml:3:13
-  |
-3 | extra_ca = ["policy.toml"]
-  |             ^^^^^^^^^^^^^"#,
-    );
-}
-
-#[test]
-fn bad_names_of_variables() {
-    shows(
-        "[environment]\npass = [\"LC_*\"]\n",
-        r#"variables are named one by one; `*` is not known here
- --> ~/.config/palisade/policy.toml:3:9
-  |
-3 | pass = ["LC_*"]
-  |         ^^^^^^"#,
-    );
-    shows(
-        "[environment]\nset = { \"A-B\" = \"x\" }\n",
-        r#"the name of a variable is made of letters, digits and `_`
- --> ~/.config/palisade/policy.toml:3:9
-  |
-3 | set = { "A-B" = "x" }
-  |         ^^^^^"#,
-    );
-}
-
-#[test]
-fn d17_a_wildcard_over_a_registry_is_refused_and_one_over_tenants_is_named() {
-    let body = |host: &str| format!("[[network.allow]]\nhost = \"{host}\"\n");
-    let rule = |host: &str| format!("version = 1\n{}", body(host));
-    assert_eq!(
-        World::error_of(&body("*.co.uk")),
-        "`*.co.uk` covers a whole registry, where anybody can get a name\n \
-         --> ~/.config/palisade/policy.toml:3:8\n  \
-         |\n\
-         3 | host = \"*.co.uk\"\n  \
-         |        ^^^^^^^^^\n  \
-         = help: name the hosts that are needed"
-    );
-    let world = World::new();
-    world.user_policy(&rule("*.github.io"));
-    assert_eq!(
-        world.effective().notes,
-        [
-            "~/.config/palisade/policy.toml:3: *.github.io covers the names of many owners, and anybody can get one"
-        ]
-    );
-    let world = World::new();
-    world.user_policy(&rule("*.example.com"));
-    assert_eq!(world.effective().notes, [""; 0]);
 }

@@ -1,9 +1,9 @@
 //! Parts of requests as a policy writes them: header fields, parameters, user names.
 
 use palisade_credential::ClientAuthentication;
-use toml::Spanned;
 
 use crate::error::PolicyError;
+use crate::spanned::Spanned;
 use crate::text::Text;
 
 /// Fields the gate writes or judges itself: which bytes belong to a request, for whom it is, and what may be done with the

@@ -2,9 +2,9 @@
 
 use palisade_credential::Endpoint;
 use palisade_policy::{Authority, Host};
-use toml::Spanned;
 
 use crate::error::PolicyError;
+use crate::spanned::Spanned;
 use crate::text::Text;
 
 /// Longest URL.

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use palisade_credential::{Part, Source};
-use toml::Spanned;
 
 use super::{Reader, Shape};
 use crate::error::PolicyError;
 use crate::format::{self, InnerSource, Keyring, Parts, SourceTable, TextOrParts};
 use crate::secret_like::looks_like_secret;
+use crate::spanned::Spanned;
 use crate::value;
 
 /// The shortest time after which a secret is fetched again. Below it a source would be asked at every request.

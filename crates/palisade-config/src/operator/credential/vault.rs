@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use palisade_credential::{OAuth2Source, Part, VaultLogin, VaultSource};
-use toml::Spanned;
 
 use super::{Reader, Shape, field, server};
 use crate::error::PolicyError;
 use crate::format;
+use crate::spanned::Spanned;
 
 impl Reader<'_> {
     pub(super) fn vault(
