@@ -7,26 +7,10 @@ use std::sync::LazyLock;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use libfuzzer_sys::fuzz_target;
-use palisade_credential::{Credentials, Definition, HeaderFormat, Injection, Part, Secret, Source};
-use palisade_policy::CredentialName;
+use palisade_credential::Credentials;
+use palisade_fuzz::one_credential;
 
-static CREDENTIALS: LazyLock<Credentials> = LazyLock::new(|| {
-    let definition = Definition {
-        name: CredentialName::new("one").expect("a name"),
-        source: Source::Environment([(Part::Value, "TOKEN".to_owned())].into()),
-        injection: Injection::Header {
-            name: "authorization".to_owned(),
-            format: HeaderFormat::parse("Bearer {secret}").expect("a format"),
-            remove: Vec::new(),
-            append: Default::default(),
-        },
-        ttl: None,
-        placeholders: [(Part::Value, "TOKEN".to_owned())].into(),
-        quotable: false,
-    };
-    let outside = |_: &str| Some(Secret::new(b"never-seen-in-here".to_vec()));
-    Credentials::new(vec![definition], outside).expect("credentials")
-});
+static CREDENTIALS: LazyLock<Credentials> = LazyLock::new(|| one_credential(b"never-seen-in-here"));
 
 fuzz_target!(|bytes: &[u8]| {
     let placeholder = CREDENTIALS.inner_variables()[0].1.to_string();

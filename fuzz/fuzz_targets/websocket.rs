@@ -6,11 +6,9 @@
 use std::sync::{Arc, LazyLock};
 
 use libfuzzer_sys::fuzz_target;
-use palisade_credential::{
-    Credentials, Definition, HeaderFormat, Injection, Part, Placeholders, Redactor, Secret, Source,
-};
+use palisade_credential::{Credentials, Placeholders, Redactor};
+use palisade_fuzz::one_credential;
 use palisade_gate::fuzzing::{websocket_redaction, websocket_scan};
-use palisade_policy::CredentialName;
 
 /// It begins with what could be a length.
 const SECRET: &[u8] = b"8-secret-of-some-length";
@@ -20,23 +18,7 @@ const MASK: [u8; 4] = [0x37, 0x00, 0xff, 0x2a];
 
 static REDACTOR: LazyLock<Arc<Redactor>> = LazyLock::new(|| Arc::new(Redactor::new([SECRET])));
 
-static CREDENTIALS: LazyLock<Credentials> = LazyLock::new(|| {
-    let definition = Definition {
-        name: CredentialName::new("one").expect("a name"),
-        source: Source::Environment([(Part::Value, "TOKEN".to_owned())].into()),
-        injection: Injection::Header {
-            name: "authorization".to_owned(),
-            format: HeaderFormat::parse("Bearer {secret}").expect("a format"),
-            remove: Vec::new(),
-            append: Default::default(),
-        },
-        ttl: None,
-        placeholders: [(Part::Value, "TOKEN".to_owned())].into(),
-        quotable: false,
-    };
-    let outside = |_: &str| Some(Secret::new(SECRET.to_vec()));
-    Credentials::new(vec![definition], outside).expect("credentials")
-});
+static CREDENTIALS: LazyLock<Credentials> = LazyLock::new(|| one_credential(SECRET));
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((piece, rest)) = bytes.split_first() else {

@@ -293,15 +293,41 @@ fn a_placeholder_takes_no_variable_that_programs_need() {
     };
     let session = palisade_workspace::SESSION_VARIABLES.map(|(name, _)| name);
     let others = [
-        "PATH", "HOME", "USER", "LOGNAME", "SHELL", "PWD", "TMPDIR", "TERM", "LD_PRELOAD", "LD_LIBRARY_PATH",
-        "HTTPS_PROXY", "https_proxy", "NO_PROXY", "ftp_proxy", "CLOUDSDK_PROXY_PORT", "SSL_CERT_FILE",
-        "NODE_EXTRA_CA_CERTS", "PHP_INI_SCAN_DIR",
+        "PATH",
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "SHELL",
+        "PWD",
+        "TMPDIR",
+        "TERM",
+        "LD_PRELOAD",
+        "LD_LIBRARY_PATH",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "NO_PROXY",
+        "ftp_proxy",
+        "CLOUDSDK_PROXY_PORT",
+        "SSL_CERT_FILE",
+        "NODE_EXTRA_CA_CERTS",
+        "PHP_INI_SCAN_DIR",
     ];
     for name in session.into_iter().chain(others) {
-        refused(&policy(name), &format!("{name} says something else to programs inside"));
+        refused(
+            &policy(name),
+            &format!("{name} says something else to programs inside"),
+        );
     }
     // Names are told apart as programs do it: to the letter.
-    for name in ["Path", "PATH_TOKEN", "TERMINAL", "LD", "ld_preload", "HTTPS_PROXY_TOKEN", "ssl_cert_file"] {
+    for name in [
+        "Path",
+        "PATH_TOKEN",
+        "TERMINAL",
+        "LD",
+        "ld_preload",
+        "HTTPS_PROXY_TOKEN",
+        "ssl_cert_file",
+    ] {
         taken(&policy(name));
     }
     each_is_shown(

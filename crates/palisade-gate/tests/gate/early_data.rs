@@ -7,14 +7,12 @@ use std::sync::{Arc, Mutex};
 
 use palisade_policy::Rule;
 use palisade_test_support::authority::Authority;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::{
-    ClientConfig, ClientConnection, HandshakeKind, RootCertStore, ServerConfig, ServerConnection,
-    Stream,
+    ClientConfig, ClientConnection, HandshakeKind, ServerConfig, ServerConnection, Stream,
 };
 
-use crate::harness::{Server, Setup, Way, rule};
+use crate::harness::{Server, Setup, Way, rule, trusting};
 
 const ASK: &[u8] = b"GET / HTTP/1.1\r\nhost: a.example\r\nconnection: close\r\n\r\n";
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello";
@@ -78,16 +76,7 @@ fn answer(config: &Arc<ServerConfig>, mut stream: TcpStream, log: &Mutex<Vec<Beg
 
 /// An agent that sends early data wherever it may.
 fn agent(trust: &str) -> Arc<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(
-        CertificateDer::pem_slice_iter(trust.as_bytes()).filter_map(Result::ok),
-    );
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let mut config = trusting(trust);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.enable_early_data = true;
     Arc::new(config)

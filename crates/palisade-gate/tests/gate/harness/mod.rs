@@ -31,6 +31,7 @@ pub(crate) use credentials::{Notices, bearer, carrying, credentials, placeholder
 pub(crate) use hello::{hello, hello_with, in_records, server_name};
 pub(crate) use server::Server;
 pub(crate) use sink::{MemorySink, Record};
+pub(crate) use tls::trusting;
 
 /// A policy under construction, with its upstreams.
 #[derive(Default)]

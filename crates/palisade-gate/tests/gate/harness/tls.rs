@@ -58,6 +58,20 @@ pub(crate) fn front(config: Arc<ServerConfig>, behind: SocketAddr) -> SocketAddr
     address
 }
 
+/// A client of TLS that trusts these roots alone.
+pub(crate) fn trusting(trust: &str) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(
+        CertificateDer::pem_slice_iter(trust.as_bytes()).filter_map(Result::ok),
+    );
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
 impl Client {
     /// TLS within this stream, to a host of this name, trusting `trust` alone. Also says which protocol was agreed upon.
     pub(crate) fn secure(
@@ -66,16 +80,7 @@ impl Client {
         name: &str,
         protocols: &[&str],
     ) -> Result<(Self, Option<String>), String> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(
-            CertificateDer::pem_slice_iter(trust.as_bytes()).filter_map(Result::ok),
-        );
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let mut config = trusting(trust);
         config.alpn_protocols = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let stream = self.stream;
