@@ -25,15 +25,23 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod mask;
+pub mod changes;
 mod paths;
 mod plan;
+pub mod review;
+mod secret_text;
 mod system;
 mod trust;
 mod variables;
 
 pub use account::AgentAccount;
+pub use mask::{
+    BUILT_IN, Mask, MaskError, MaskPattern, MaskRule, MaskRules, Masks, PatternError, Why, WrittenPattern,
+};
 pub use paths::{Home, Located, PathError, check_shown, check_workspace, expand, locate};
 pub use plan::{ShownPath, WorkspacePlan, is_shown, workspace_tree};
+pub use secret_text::looks_like_secret;
 pub use system::{TreeError, system_tree};
 pub use trust::{EXTRA_ROOTS, HostTrust, PHP_SETTINGS, TRUST_BUNDLE, WGET_SETTINGS, trust_tree};
 pub use variables::{Holds, SESSION_VARIABLES};
