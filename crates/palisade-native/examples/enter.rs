@@ -6,6 +6,11 @@
 //!   ro:SOURCE[:TARGET]   show a host path, read-only
 //!   rw:SOURCE[:TARGET]   show a host path, writable, owned as on the host
 //!   own:SOURCE[:TARGET]  show a host path, writable, owned by the agent
+//!   review:SOURCE:CHANGES  lay an overlay over a host folder, its changes in another
+//!   scratch-of:SOURCE[:BYTES]  the same, its changes in memory
+//!   mask:PATH              hide a path
+//!   masks:FOLDER:COUNT     hide that many files of a folder, named 0, 1, 2 and so on
+//!   tmpfs:PATH[:BYTES]     a file system in memory; tmpfs-exec: one with programs
 //!   dir:PATH  link:PATH:TARGET  file:PATH:CONTENT  scratch:PATH:MODE  proc  dev
 //!   cwd:PATH  env:NAME=VALUE  port:NUMBER  memory:BYTES  processes:COUNT  cpus:NUMBER
 //!   serve                answer on the gate's sockets: TCP tells kind and address, DNS echoes
@@ -30,7 +35,7 @@ use palisade_boundary::{
 };
 use palisade_native::NativeBackend;
 use palisade_protocol::{
-    EgressEndpoint, EgressWanted, Listener, ListenerKind, Ownership, TreeAccess, TreeEntry,
+    Changes, EgressEndpoint, EgressWanted, Listener, ListenerKind, Ownership, TreeAccess, TreeEntry,
 };
 use palisade_sys::seccomp::{self, Instruction};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -279,6 +284,33 @@ fn option(options: &mut Options, text: &str) {
         "ro" => spec.tree.push(bind(TreeAccess::Read, Ownership::Host)),
         "rw" => spec.tree.push(bind(TreeAccess::Write, Ownership::Host)),
         "own" => spec.tree.push(bind(TreeAccess::Write, Ownership::Agent)),
+        "review" | "scratch-of" => spec.tree.push(TreeEntry::Overlay {
+            source: path.clone(),
+            target: path,
+            changes: match (name, second) {
+                ("review", folder) => Changes::Kept(folder.into()),
+                (_, size) => Changes::Memory {
+                    size: size.parse().ok(),
+                },
+            },
+            ownership: Ownership::Agent,
+        }),
+        "mask" => spec.tree.push(TreeEntry::Mask {
+            directory: path.is_dir(),
+            path,
+        }),
+        "masks" => {
+            let count: u32 = second.parse().expect("count");
+            spec.tree.extend((0..count).map(|n| TreeEntry::Mask {
+                path: path.join(n.to_string()),
+                directory: false,
+            }));
+        }
+        "tmpfs" | "tmpfs-exec" => spec.tree.push(TreeEntry::Tmpfs {
+            path,
+            size: second.parse().ok(),
+            exec: name == "tmpfs-exec",
+        }),
         "dir" => spec.tree.push(TreeEntry::Dir { path }),
         "link" => spec.tree.push(TreeEntry::Symlink {
             path,

@@ -1,9 +1,10 @@
 //! Errors of the kernel, in words that name the cause and the fix.
 
 use std::io;
+use std::path::Path;
 
 use palisade_boundary::{BoundarySpec, StartError};
-use palisade_protocol::{SetupStep, TreeEntry};
+use palisade_protocol::{Changes, SetupStep, TreeEntry};
 use rustix::io::Errno;
 
 /// An error without a known fix.
@@ -163,6 +164,15 @@ fn describe(entry: &TreeEntry) -> String {
         TreeEntry::Bind { source, target, .. } => {
             format!("show {} inside as {}", source.display(), target.display())
         }
+        TreeEntry::Overlay { source, target, .. } => format!(
+            "lay an overlay over {} inside as {}",
+            source.display(),
+            target.display()
+        ),
+        TreeEntry::Mask { path, .. } => format!("hide {} inside", path.display()),
+        TreeEntry::Tmpfs { path, .. } => {
+            format!("make a file system in memory at {} inside", path.display())
+        }
         TreeEntry::Symlink { path, .. } => format!("make the link {} inside", path.display()),
         TreeEntry::File { path, .. } => format!("write {} inside", path.display()),
         TreeEntry::Scratch { path, .. } => format!("make {} inside", path.display()),
@@ -181,6 +191,15 @@ fn tree(entry: &TreeEntry, error: Errno, words: String) -> (String, Option<Strin
                     .into(),
             ),
         ),
+        (TreeEntry::Overlay { changes, .. }, _) => overlay(changes, error, words),
+        (TreeEntry::Mask { .. }, Errno::LOOP) => (
+            "it, or a folder on the way to it, has become a symbolic link since the masks were looked up".into(),
+            Some("start the session again".into()),
+        ),
+        (TreeEntry::Mask { .. }, Errno::NOSPC) => (
+            "the machine's limit of mounts is reached, and each mask is one".into(),
+            Some("raise fs.mount-max (sysctl), or mask the folders that hold these files instead of each file".into()),
+        ),
         (TreeEntry::Bind { .. }, Errno::LOOP) => {
             ("the host path leads through a symbolic link".into(), None)
         }
@@ -189,4 +208,52 @@ fn tree(entry: &TreeEntry, error: Errno, words: String) -> (String, Option<Strin
         }
         _ => (words, None),
     }
+}
+
+/// Why an overlay could not be mounted.
+fn overlay(changes: &Changes, error: Errno, words: String) -> (String, Option<String>) {
+    let place = match changes {
+        Changes::Kept(folder) => folder.display().to_string(),
+        Changes::Memory { .. } => "the file system in memory".into(),
+    };
+    match (changes, error) {
+        (Changes::Memory { .. }, Errno::OPNOTSUPP) => (
+            "a file system in memory keeps no user attributes before Linux 6.6, and an overlay needs them".into(),
+            Some("use access = \"review\" or \"write\"".into()),
+        ),
+        (Changes::Kept(_), Errno::OPNOTSUPP) => (
+            format!("the file system of {place} keeps no user attributes, and an overlay needs them"),
+            Some(ELSEWHERE.into()),
+        ),
+        (Changes::Kept(folder), Errno::INVAL) if is_overlay(folder) => (
+            format!("{place} is on an overlay itself, as in a container, and an overlay's changes cannot lie on another"),
+            Some(ELSEWHERE.into()),
+        ),
+        (Changes::Kept(_), Errno::INVAL) => (
+            format!("the file system of {place} cannot hold the changes of an overlay, or something is mounted below the workspace"),
+            Some(ELSEWHERE.into()),
+        ),
+        (_, Errno::NODEV) => (
+            "this kernel has no overlay file system".into(),
+            Some("load the module (modprobe overlay), or use access = \"read\" or \"write\"".into()),
+        ),
+        (_, Errno::PERM | Errno::ACCESS) => (
+            "this kernel does not let an overlay be mounted in a user namespace (Linux 5.11 does, some distributions forbid it)".into(),
+            Some("use access = \"read\" or \"write\"".into()),
+        ),
+        (_, Errno::LOOP) => (
+            "the workspace and the folder of its changes lie within one another, or a path leads through a symbolic link".into(),
+            Some(ELSEWHERE.into()),
+        ),
+        _ => (words, None),
+    }
+}
+
+/// What to do about a file system that cannot hold changes.
+const ELSEWHERE: &str = "keep palisade's state on ext4, xfs, btrfs or, from Linux 6.6, tmpfs (XDG_STATE_HOME; a volume, in a container)";
+
+fn is_overlay(folder: &Path) -> bool {
+    /// `OVERLAYFS_SUPER_MAGIC` (linux/magic.h).
+    const OVERLAY: u64 = 0x794c_7630;
+    rustix::fs::statfs(folder).is_ok_and(|found| found.f_type.cast_unsigned() == OVERLAY)
 }

@@ -4,6 +4,7 @@ mod compile;
 mod fixed;
 mod host;
 mod layers;
+mod mounts;
 
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
@@ -20,6 +21,8 @@ pub(crate) struct TreePlan {
     /// Size of the file system in memory, as its mount option takes it.
     pub(crate) memory: CString,
     pub(crate) steps: Vec<Step>,
+    /// What masks are copies of, where there are any.
+    pub(crate) empties: Option<Empties>,
     /// What to remove from [`HIDDEN`] once it is shown where it belongs.
     pub(crate) hidden: Vec<CString>,
     /// Where the agent may write.
@@ -47,14 +50,50 @@ pub(crate) enum Action {
     Link { path: CString, target: CString },
     /// Shows something at a place.
     Attach { source: Source, target: Target },
-    /// Lays something of ours over a path, if it is there: not every kernel has every file of `/proc`.
-    Hide { target: CString, source: CString },
+    /// Lays something empty over a path, if it is there: not every kernel has every file of `/proc`, and a file of the
+    /// host may be gone since.
+    Mask { path: CString, directory: bool },
+    /// Makes what masks are copies of, read-only: a copy has its attributes at once.
+    Empties,
+    /// A file system of its own in memory.
+    Memory { memory: Memory, target: Target },
+    /// An overlay of what earlier steps have shown.
+    Overlay(Overlay),
     /// Makes a path read-only, if it is there.
     Protect { path: CString },
     /// A fresh `/proc`.
     Proc { target: CString },
     /// A fresh set of pseudo terminals.
     Terminals { target: CString },
+}
+
+/// What masks are copies of: an empty file and an empty directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Empties {
+    pub(crate) file: CString,
+    pub(crate) directory: CString,
+}
+
+/// A file system in memory.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    /// Its size, as the mount option takes it.
+    pub(crate) size: CString,
+    pub(crate) exec: bool,
+}
+
+/// A host directory whose changes land elsewhere. What it is made of is shown below [`HIDDEN`] before: those names are ours,
+/// so that none has a character that the kernel's list of layers gives a meaning.
+#[derive(Debug)]
+pub(crate) struct Overlay {
+    pub(crate) target: Target,
+    /// Whether the directories for changes have yet to be made.
+    pub(crate) empty: bool,
+    pub(crate) lower: CString,
+    /// Where upper and work lie: they have to be on one mount.
+    pub(crate) changes: CString,
+    pub(crate) upper: CString,
+    pub(crate) work: CString,
 }
 
 /// What is shown.

@@ -16,4 +16,4 @@ mod tree;
 
 pub use egress::{EgressEndpoint, EgressWanted, Listener, ListenerKind};
 pub use init::{FRAME_LEN, FrameError, InitEvent, InitRequest, SetupStep};
-pub use tree::{Ownership, TreeAccess, TreeEntry};
+pub use tree::{Changes, Ownership, TreeAccess, TreeEntry};

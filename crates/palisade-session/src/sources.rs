@@ -86,7 +86,9 @@ fn changeable<'a>(tree: &'a [TreeEntry], path: &Path) -> Option<&'a Path> {
 fn readable<'a>(tree: &'a [TreeEntry], path: &Path) -> Option<&'a Path> {
     let real = way_to(path).pop()?;
     tree.iter().enumerate().find_map(|(place, entry)| {
-        let TreeEntry::Bind { source, target, .. } = entry else {
+        let (TreeEntry::Bind { source, target, .. } | TreeEntry::Overlay { source, target, .. }) =
+            entry
+        else {
             return None;
         };
         let below = real.strip_prefix(source).ok()?;
@@ -106,8 +108,11 @@ fn readable<'a>(tree: &'a [TreeEntry], path: &Path) -> Option<&'a Path> {
 
 fn target_of(entry: &TreeEntry) -> Option<&Path> {
     match entry {
-        TreeEntry::Bind { target, .. } => Some(target),
-        TreeEntry::File { path, .. } | TreeEntry::Scratch { path, .. } => Some(path),
+        TreeEntry::Bind { target, .. } | TreeEntry::Overlay { target, .. } => Some(target),
+        TreeEntry::File { path, .. }
+        | TreeEntry::Scratch { path, .. }
+        | TreeEntry::Mask { path, .. }
+        | TreeEntry::Tmpfs { path, .. } => Some(path),
         // A directory or a link is made on the root, which is below all that is bound.
         TreeEntry::Dir { .. } | TreeEntry::Symlink { .. } | TreeEntry::Proc | TreeEntry::Dev => {
             None

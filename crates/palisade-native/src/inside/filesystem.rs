@@ -1,5 +1,7 @@
 //! Building the tree and moving into it.
 
+mod overlay;
+
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -17,7 +19,9 @@ use rustix::mount::{
 use rustix::process::{chdir, fchdir, pivot_root};
 
 use super::{At, Fault};
-use crate::tree::{Action, HIDDEN, Source, Step, Target, TreePlan, open_host_tree};
+use crate::tree::{
+    Action, Empties, HIDDEN, Memory, Source, Step, Target, TreePlan, open_host_tree,
+};
 
 /// Files and directories the memory file system may hold: systemd's number for `/tmp` (tmp.mount), so that names alone
 /// cannot fill the kernel's memory.
@@ -28,8 +32,10 @@ const EMPTY: &CStr = c"";
 /// Builds the tree, makes it the root and lets go of the old one.
 pub(super) fn build(plan: &TreePlan) -> Result<(), Fault> {
     let root = new_root(plan).at(SetupStep::Root, 0)?;
+    // What takes a path and no descriptor (umount(2), an overlay's layers) takes it from here.
+    fchdir(&root).at(SetupStep::Root, 6)?;
     for Step { entry, action } in &plan.steps {
-        take(root.as_fd(), action).at(SetupStep::Tree, *entry)?;
+        take(root.as_fd(), plan, action).at(SetupStep::Tree, *entry)?;
     }
     tidy(root.as_fd(), plan).at(SetupStep::Root, 1)?;
     let read_only = Attributes {
@@ -72,7 +78,7 @@ fn mount(context: &OwnedFd, attributes: MountAttrFlags) -> rustix::io::Result<Ow
     fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
-fn take(root: BorrowedFd<'_>, action: &Action) -> rustix::io::Result<()> {
+fn take(root: BorrowedFd<'_>, plan: &TreePlan, action: &Action) -> rustix::io::Result<()> {
     match action {
         Action::Directory { path, mode } => directory(root, path, *mode),
         Action::Placeholder { path } => mknodat(
@@ -85,7 +91,10 @@ fn take(root: BorrowedFd<'_>, action: &Action) -> rustix::io::Result<()> {
         Action::Write { path, content } => write(root, path, content),
         Action::Link { path, target } => symlinkat(&**target, root, &**path),
         Action::Attach { source, target } => attach(root, source, target),
-        Action::Hide { target, source } => if_there(hide(root, target, source)),
+        Action::Mask { path, directory } => mask(root, plan, path, *directory),
+        Action::Empties => empties(root, plan),
+        Action::Memory { memory, target } => put(&in_memory(memory)?, root, target),
+        Action::Overlay(parts) => overlay::mount(root, parts),
         Action::Protect { path } => if_there(protect(root, path)),
         Action::Proc { target } => {
             let context = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
@@ -125,30 +134,40 @@ fn write(root: BorrowedFd<'_>, path: &CStr, content: &[u8]) -> rustix::io::Resul
 }
 
 fn attach(root: BorrowedFd<'_>, source: &Source, target: &Target) -> rustix::io::Result<()> {
-    let opened;
-    let tree = match source {
-        Source::Tree(fd) => fd,
+    match source {
+        Source::Tree(tree) => put(tree, root, target),
         Source::Host { path, read_only } => {
-            opened = open_host_tree(&**path)?;
-            shut(&opened, *read_only, true)?;
-            &opened
+            let tree = open_host_tree(&**path)?;
+            shut(&tree, *read_only, true)?;
+            put(&tree, root, target)
         }
-        Source::Device { path } => {
-            opened = copy(CWD, path)?;
-            &opened
-        }
+        Source::Device { path } => put(&copy(CWD, path)?, root, target),
         Source::Inside { path, read_only } => {
-            opened = copy(root, path)?;
+            let tree = copy(root, path)?;
             if *read_only {
-                shut(&opened, true, false)?;
+                shut(&tree, true, false)?;
             }
-            &opened
+            put(&tree, root, target)
         }
-    };
+    }
+}
+
+fn put(tree: &OwnedFd, root: BorrowedFd<'_>, target: &Target) -> rustix::io::Result<()> {
     match target {
         Target::Own(path) => place(tree, root, path),
         Target::Shown(path) => move_to(tree, &shown_place(root, path)?),
     }
+}
+
+/// A file system in memory, not attached yet.
+fn in_memory(Memory { size, exec }: &Memory) -> rustix::io::Result<OwnedFd> {
+    let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(context.as_fd(), c"size", &**size)?;
+    fsconfig_set_string(context.as_fd(), c"nr_inodes", MOST_INODES)?;
+    fsconfig_set_string(context.as_fd(), c"mode", c"700")?;
+    let mut attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    attributes.set(MountAttrFlags::MOUNT_ATTR_NOEXEC, !exec);
+    mount(&context, attributes)
 }
 
 fn move_to(tree: &OwnedFd, place: &OwnedFd) -> rustix::io::Result<()> {
@@ -169,11 +188,42 @@ fn if_there(outcome: rustix::io::Result<()>) -> rustix::io::Result<()> {
     }
 }
 
-fn hide(root: BorrowedFd<'_>, target: &CStr, source: &CStr) -> rustix::io::Result<()> {
-    let place = openat(root, target, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    let tree = copy(root, source)?;
-    shut(&tree, true, false)?;
-    move_to(&tree, &place)
+/// Makes what masks are copies of and shows it on itself, read-only.
+fn empties(root: BorrowedFd<'_>, plan: &TreePlan) -> rustix::io::Result<()> {
+    let Empties { file, directory } = plan.empties.as_ref().ok_or(Errno::INVAL)?;
+    let mode = Mode::from_raw_mode(0o444);
+    mknodat(root, &**file, FileType::RegularFile, mode, 0)?;
+    mkdirat(root, &**directory, Mode::from_raw_mode(0o555))?;
+    protect(root, file)?;
+    protect(root, directory)
+}
+
+/// A link on the way, or in its place, turned up since the host was looked at: then nothing is known of what it hides.
+fn mask(
+    root: BorrowedFd<'_>,
+    plan: &TreePlan,
+    path: &CStr,
+    directory: bool,
+) -> rustix::io::Result<()> {
+    let empties = plan.empties.as_ref().ok_or(Errno::INVAL)?;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let place = match openat2(root, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+        other => other?,
+    };
+    let lay = |directory| {
+        let empty = if directory {
+            &empties.directory
+        } else {
+            &empties.file
+        };
+        move_to(&copy(root, empty)?, &place)
+    };
+    match lay(directory) {
+        // A file where a directory was, or the other way round.
+        Err(Errno::INVAL | Errno::NOTDIR) => lay(!directory),
+        other => other,
+    }
 }
 
 fn protect(root: BorrowedFd<'_>, path: &CStr) -> rustix::io::Result<()> {
@@ -212,8 +262,17 @@ fn place(tree: &OwnedFd, root: BorrowedFd<'_>, path: &CStr) -> rustix::io::Resul
     )
 }
 
+/// Unmounts what is shown at a path below the working directory, the new root.
+fn take_off(path: &CStr) -> rustix::io::Result<()> {
+    unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
+}
+
 /// Takes away the names of what is shown elsewhere. A directory that still serves as somebody's scratch stays, unreadable.
 fn tidy(root: BorrowedFd<'_>, plan: &TreePlan) -> rustix::io::Result<()> {
+    if let Some(Empties { file, directory }) = &plan.empties {
+        take_off(file)?;
+        take_off(directory)?;
+    }
     for path in &plan.hidden {
         match unlinkat(root, &**path, AtFlags::empty()) {
             Err(Errno::ISDIR) => unlinkat(root, &**path, AtFlags::REMOVEDIR)?,

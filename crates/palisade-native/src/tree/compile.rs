@@ -5,14 +5,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
 use palisade_boundary::StartError;
-use palisade_protocol::{Ownership, TreeAccess, TreeEntry};
+use palisade_protocol::{Changes, Ownership, TreeAccess, TreeEntry};
 
 use super::fixed::{
     DEVICE_LINKS, DEVICES, HIDDEN_PROC_DIRECTORIES, HIDDEN_PROC_FILES, READ_ONLY_PROC,
 };
 use super::host::Opener;
 use super::layers::{Backing, Layers};
-use super::{Action, HIDDEN, Source, Step, Target, TreePlan, Writable};
+use super::mounts;
+use super::{Action, Empties, HIDDEN, Memory, Overlay, Source, Step, Target, TreePlan, Writable};
 use crate::explain::cannot;
 
 /// Mode of directories that nobody asked for by name.
@@ -29,12 +30,13 @@ pub(crate) fn compile(
     let mut compiler = Compiler {
         opener,
         entry: 0,
+        memory,
         layers: Layers::default(),
         hidden_names: 0,
-        empty: None,
         plan: TreePlan {
             memory: memory_option(memory),
             steps: Vec::new(),
+            empties: None,
             hidden: Vec::new(),
             writable: Vec::new(),
         },
@@ -55,10 +57,10 @@ fn memory_option(memory: Option<u64>) -> CString {
 struct Compiler<'a> {
     opener: &'a mut Opener,
     entry: u32,
+    /// What the session may hold in memory, which bounds each file system there as well.
+    memory: Option<u64>,
     layers: Layers,
     hidden_names: u32,
-    /// An empty file and an empty directory to lay over things.
-    empty: Option<(CString, CString)>,
     plan: TreePlan,
 }
 
@@ -72,6 +74,14 @@ impl Compiler<'_> {
                 access,
                 ownership,
             } => self.bind(source, target, *access, *ownership),
+            TreeEntry::Overlay {
+                source,
+                target,
+                changes,
+                ownership,
+            } => self.overlay(source, target, changes, *ownership),
+            TreeEntry::Mask { path, directory } => self.mask(path, *directory),
+            TreeEntry::Tmpfs { path, size, exec } => self.tmpfs(path, *size, *exec),
             TreeEntry::Symlink { path, target } => self.symlink(path, target),
             TreeEntry::File { path, content } => self.file(path, content),
             TreeEntry::Scratch { path, mode } => self.scratch(path, *mode),
@@ -89,7 +99,7 @@ impl Compiler<'_> {
         if self.layers.backing(path) != Backing::Foreign {
             return self.own_directory(path, PARENT_MODE);
         }
-        let (_, source) = self.empty()?;
+        let source = self.empties()?.directory;
         let target = self.place(path, true)?;
         self.push(Action::Attach {
             source: Source::Inside {
@@ -120,6 +130,101 @@ impl Compiler<'_> {
             self.writable(target, directory)?;
         }
         Ok(())
+    }
+
+    /// Tens of thousands of these are usual, so each is one step and [`Layers`] does not hear of it. Whatever should be made
+    /// below one later fails: the empty directory is read-only.
+    fn mask(&mut self, path: &Path, directory: bool) -> Result<(), StartError> {
+        self.empties()?;
+        if !path.is_absolute() || path.components().any(|c| c == Component::ParentDir) {
+            return Err(refused(path, "the path is not absolute or steps back"));
+        }
+        let path = relative(path)?;
+        self.push(Action::Mask { path, directory });
+        Ok(())
+    }
+
+    fn tmpfs(&mut self, path: &Path, size: Option<u64>, exec: bool) -> Result<(), StartError> {
+        let made_on = self.layers.backing_of_parent(path);
+        let target = self.place(path, true)?;
+        let memory = Memory {
+            size: memory_option(size.or(self.memory)),
+            exec,
+        };
+        self.push(Action::Memory { memory, target });
+        self.layers.cover(
+            path,
+            match made_on {
+                Backing::Foreign => Backing::Foreign,
+                Backing::Root | Backing::Scratch => Backing::Scratch,
+            },
+        );
+        self.writable(path, true)
+    }
+
+    fn overlay(
+        &mut self,
+        source: &Path,
+        target: &Path,
+        changes: &Changes,
+        ownership: Ownership,
+    ) -> Result<(), StartError> {
+        mounts::none_below(source)?;
+        let (lower, directory) = self.opener.open(source, TreeAccess::Read, ownership)?;
+        if !directory {
+            let what = format!("lay an overlay over {}", source.display());
+            return Err(cannot(what, "it is not a folder".into()));
+        }
+        let below = self.shown_hidden()?;
+        self.attach_hidden(lower, &below);
+        let empty = matches!(changes, Changes::Memory { .. });
+        let above = self.shown_hidden()?;
+        match changes {
+            Changes::Kept(folder) => {
+                let opener = &mut self.opener;
+                let (folder, _) = opener.open(folder, TreeAccess::Write, Ownership::Host)?;
+                self.attach_hidden(folder, &above);
+            }
+            Changes::Memory { size } => self.push(Action::Memory {
+                memory: Memory {
+                    size: memory_option(size.or(self.memory)),
+                    exec: true,
+                },
+                target: Target::Own(above.clone()),
+            }),
+        }
+        let within = |name: &[u8]| {
+            let path = [above.as_bytes(), b"/", name].concat();
+            c_string(OsStr::from_bytes(&path))
+        };
+        let (upper, work) = (within(b"upper")?, within(b"work")?);
+        let place = self.place(target, true)?;
+        self.push(Action::Overlay(Overlay {
+            target: place,
+            empty,
+            lower: below,
+            changes: above,
+            upper,
+            work,
+        }));
+        self.layers.cover(target, Backing::Foreign);
+        self.writable(target, true)
+    }
+
+    /// A directory to show something on while the tree is built.
+    fn shown_hidden(&mut self) -> Result<CString, StartError> {
+        let path = self.hidden_name()?;
+        self.plan.hidden.push(path.clone());
+        self.push(Action::Directory {
+            path: path.clone(),
+            mode: 0o700,
+        });
+        Ok(path)
+    }
+
+    fn attach_hidden(&mut self, source: Source, path: &CString) {
+        let target = Target::Own(path.clone());
+        self.push(Action::Attach { source, target });
     }
 
     fn symlink(&mut self, path: &Path, target: &Path) -> Result<(), StartError> {
@@ -207,17 +312,12 @@ impl Compiler<'_> {
             target: c_string(OsStr::new("proc"))?,
         });
         self.layers.cover(root, Backing::Foreign);
-        let (file, directory) = self.empty()?;
-        for (names, source) in [
-            (&HIDDEN_PROC_FILES[..], &file),
-            (&HIDDEN_PROC_DIRECTORIES[..], &directory),
+        for (names, directory) in [
+            (&HIDDEN_PROC_FILES[..], false),
+            (&HIDDEN_PROC_DIRECTORIES[..], true),
         ] {
             for name in names {
-                let target = relative(&root.join(name))?;
-                self.push(Action::Hide {
-                    target,
-                    source: source.clone(),
-                });
+                self.mask(&root.join(name), directory)?;
             }
         }
         for name in READ_ONLY_PROC {
@@ -328,19 +428,17 @@ impl Compiler<'_> {
         c_string(OsStr::new(&name))
     }
 
-    /// An empty file and an empty directory, made once.
-    fn empty(&mut self) -> Result<(CString, CString), StartError> {
-        if let Some(pair) = &self.empty {
-            return Ok(pair.clone());
+    /// An empty file and an empty directory to lay over things, made once.
+    fn empties(&mut self) -> Result<Empties, StartError> {
+        if let Some(empties) = &self.plan.empties {
+            return Ok(empties.clone());
         }
         let (file, directory) = (self.hidden_name()?, self.hidden_name()?);
-        self.push(Action::Placeholder { path: file.clone() });
-        self.push(Action::Directory {
-            path: directory.clone(),
-            mode: 0o555,
-        });
         self.plan.hidden.extend([file.clone(), directory.clone()]);
-        Ok(self.empty.insert((file, directory)).clone())
+        let empties = Empties { file, directory };
+        self.plan.empties = Some(empties.clone());
+        self.push(Action::Empties);
+        Ok(empties)
     }
 
     fn writable(&mut self, path: &Path, directory: bool) -> Result<(), StartError> {

@@ -4,6 +4,7 @@ mod filesystem;
 mod identity;
 mod lifetime;
 mod machine;
+mod mask;
 mod network;
 mod support;
 mod terminal;

@@ -101,6 +101,28 @@ impl Who {
         directory
     }
 
+    /// A new directory for the changes of an overlay, made for the agent of this user.
+    pub(crate) fn changes(self, workspace: &Path) -> TempDir {
+        let directory = TempDir::new().expect("directory");
+        let mode = fs::metadata(workspace).expect("workspace").permissions();
+        for name in ["upper", "work"] {
+            let path = directory.path().join(name);
+            fs::create_dir(&path).expect("create");
+            fs::set_permissions(&path, mode.clone()).expect("mode");
+            self.give_agent(&path);
+        }
+        self.give_agent(directory.path());
+        directory
+    }
+
+    /// Makes a path the agent's, as it is outside.
+    fn give_agent(self, path: &Path) {
+        if rustix::process::geteuid().is_root() {
+            let agent = self.agent_outside();
+            chown(path, Some(agent), Some(agent)).expect("chown");
+        }
+    }
+
     /// Makes a path this user's.
     pub(crate) fn give(self, path: &Path) {
         if rustix::process::geteuid().is_root() {
@@ -113,6 +135,17 @@ impl Who {
         fs::write(path, content).expect("write");
         self.give(path);
     }
+}
+
+/// A new directory of this user's with these directories in it.
+pub(crate) fn workspace(who: Who, names: &[&str]) -> TempDir {
+    let directory = who.directory();
+    for name in names {
+        let path = directory.path().join(name);
+        fs::create_dir_all(&path).expect("create");
+        who.give(&path);
+    }
+    directory
 }
 
 /// What a command left behind.

@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use palisade_protocol::Changes;
+
 use super::*;
 
 fn scratch(path: &str) -> TreeEntry {
@@ -48,7 +50,22 @@ fn steps(entries: &[TreeEntry]) -> Vec<String> {
             Target::Own(path) => format!("{} on {}", from(source), text(path)),
             Target::Shown(path) => format!("{} over {}", from(source), text(path)),
         },
-        Action::Hide { target, .. } => format!("hide {}", text(target)),
+        Action::Mask { path, directory } => format!("mask {} {directory}", text(path)),
+        Action::Empties => "empties".to_owned(),
+        Action::Memory { memory, target } => {
+            let (Target::Own(path) | Target::Shown(path)) = target;
+            format!(
+                "memory {} {} {}",
+                text(path),
+                text(&memory.size),
+                memory.exec
+            )
+        }
+        Action::Overlay(overlay) => format!(
+            "overlay {} of {}",
+            text(&overlay.upper),
+            text(&overlay.lower)
+        ),
         Action::Protect { path } => format!("protect {}", text(path)),
         Action::Proc { target } => format!("proc {}", text(target)),
         Action::Terminals { target } => format!("terminals {}", text(target)),
@@ -183,4 +200,44 @@ fn odd_paths_are_refused() {
         assert!(compiled(&[entry]).is_err(), "{path:?}");
     }
     assert!(compiled(&[bind("/no/such/path", "/a", TreeAccess::Read)]).is_err());
+}
+
+#[test]
+fn an_overlay_is_made_of_names_of_ours_and_masks_come_as_they_are() {
+    let entries = [
+        TreeEntry::Overlay {
+            source: "/usr/bin".into(),
+            target: "/w:x,y".into(),
+            changes: Changes::Memory { size: Some(4096) },
+            ownership: Ownership::Agent,
+        },
+        TreeEntry::Mask {
+            path: "/w:x,y/a".into(),
+            directory: false,
+        },
+        TreeEntry::Tmpfs {
+            path: "/t".into(),
+            size: None,
+            exec: false,
+        },
+        scratch("/t/below"),
+    ];
+    let expected = [
+        "dir .palisade 700",
+        "dir .palisade/1 700",
+        "host /usr/bin true on .palisade/1",
+        "dir .palisade/2 700",
+        "memory .palisade/2 4096 true",
+        "dir w:x,y 755",
+        "overlay .palisade/2/upper of .palisade/1",
+        "empties",
+        "mask w:x,y/a false",
+        "dir t 755",
+        "memory t 50% false",
+        "dir t/below 700",
+    ];
+    assert_eq!(steps(&entries), expected);
+    let plan = compiled(&entries).expect("compiles");
+    let told: Vec<_> = plan.writable.iter().map(|w| w.path.to_str()).collect();
+    assert_eq!(told, [Ok("/w:x,y"), Ok("/t")]);
 }

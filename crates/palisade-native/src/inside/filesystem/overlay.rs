@@ -1,0 +1,53 @@
+//! Overlays: a host directory below, what is changed above.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::{
+    AtFlags, Mode, OFlags, StatVfsMountFlags, XattrFlags, chmodat, fremovexattr, fsetxattr, fstat,
+    fstatvfs, mkdirat, openat,
+};
+use rustix::mount::{FsOpenFlags, MountAttrFlags, fsconfig_set_flag, fsconfig_set_string, fsopen};
+
+use super::{put, take_off};
+use crate::tree::Overlay;
+
+/// An attribute of the kind the overlay keeps its notes in.
+const TRIAL: &CStr = c"user.palisade.trial";
+
+/// Makes an overlay of what is shown at its places below the working directory, the new root, and takes that off: the
+/// overlay holds on to copies of its own.
+pub(super) fn mount(root: BorrowedFd<'_>, overlay: &Overlay) -> rustix::io::Result<()> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let lower = openat(root, &*overlay.lower, flags, Mode::empty())?;
+    if overlay.empty {
+        // The directory on top is the one whose permissions count.
+        let mode = Mode::from_raw_mode(fstat(&lower)?.st_mode);
+        mkdirat(root, &*overlay.upper, mode)?;
+        chmodat(root, &*overlay.upper, mode, AtFlags::empty())?;
+        mkdirat(root, &*overlay.work, Mode::RWXU)?;
+    }
+    let upper = openat(root, &*overlay.upper, flags, Mode::empty())?;
+    keeps_attributes(upper.as_fd())?;
+    let mut attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    // An overlay does not ask how its layers are mounted.
+    let no_exec = fstatvfs(&lower)?.f_flag.contains(StatVfsMountFlags::NOEXEC);
+    attributes.set(MountAttrFlags::MOUNT_ATTR_NOEXEC, no_exec);
+    drop((lower, upper));
+    let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    // Notes in trusted.* could not be read by who reviews the changes without root.
+    fsconfig_set_flag(context.as_fd(), c"userxattr")?;
+    fsconfig_set_string(context.as_fd(), c"lowerdir", &*overlay.lower)?;
+    fsconfig_set_string(context.as_fd(), c"upperdir", &*overlay.upper)?;
+    fsconfig_set_string(context.as_fd(), c"workdir", &*overlay.work)?;
+    let mounted = super::mount(&context, attributes)?;
+    take_off(&overlay.lower)?;
+    take_off(&overlay.changes)?;
+    put(&mounted, root, &overlay.target)
+}
+
+/// Without attributes an overlay mounts all the same, but a directory that was removed could not be made again.
+fn keeps_attributes(upper: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    fsetxattr(upper, TRIAL, b"y", XattrFlags::empty())?;
+    fremovexattr(upper, TRIAL)
+}
