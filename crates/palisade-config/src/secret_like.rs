@@ -1,40 +1,6 @@
 //! Text that looks like a secret. A policy file holds none; where one was written by mistake it is said so, and not repeated.
 
-/// How well-known tokens begin.
-const PREFIXES: [&str; 22] = [
-    "ghp_",
-    "gho_",
-    "ghu_",
-    "ghs_",
-    "ghr_",
-    "github_pat_",
-    "glpat-",
-    "sk-",
-    "pk_live_",
-    "sk_live_",
-    "rk_live_",
-    "npm_",
-    "pypi-",
-    "hf_",
-    "xoxb-",
-    "xoxp-",
-    "xapp-",
-    "AKIA",
-    "ASIA",
-    "eyJ",
-    "hvs.",
-    "AIza",
-];
-
-/// Shorter than any of them (an AWS access key id has 20 characters).
-const SHORTEST: usize = 20;
-
-/// Whether text looks like a token: a known beginning, length, and digits among the letters.
-pub(crate) fn looks_like_secret(text: &str) -> bool {
-    text.len() >= SHORTEST
-        && text.bytes().any(|b| b.is_ascii_digit())
-        && PREFIXES.iter().any(|prefix| text.starts_with(prefix))
-}
+pub(crate) use palisade_workspace::looks_like_secret;
 
 /// The same text with what looks like a token blanked. The number of characters stays.
 pub(crate) fn blank_secrets(text: String) -> String {
