@@ -55,8 +55,10 @@ fn inside(entry: &TreeEntry) -> &Path {
         TreeEntry::Dir { path }
         | TreeEntry::Symlink { path, .. }
         | TreeEntry::File { path, .. }
-        | TreeEntry::Scratch { path, .. } => path,
-        TreeEntry::Bind { target, .. } => target,
+        | TreeEntry::Scratch { path, .. }
+        | TreeEntry::Tmpfs { path, .. }
+        | TreeEntry::Mask { path, .. } => path,
+        TreeEntry::Bind { target, .. } | TreeEntry::Overlay { target, .. } => target,
         TreeEntry::Proc => Path::new("/proc"),
         TreeEntry::Dev => Path::new("/dev"),
     }

@@ -1,0 +1,291 @@
+//! The rules of one session: the table, what the policy adds, what it takes out.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use globset::{Candidate, Glob, GlobMatcher, GlobSet, GlobSetBuilder};
+use sha2::{Digest, Sha256};
+
+use super::content::Kind;
+use super::pattern::MaskPattern;
+use super::table::{HARMLESS, TABLE, When};
+
+/// Where the built-in rules say they come from.
+pub const BUILT_IN: &str = "built-in";
+
+/// A pattern of the policy, and where it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrittenPattern {
+    /// The pattern.
+    pub pattern: MaskPattern,
+    /// Where it was written.
+    pub source: String,
+}
+
+/// One rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MaskRule {
+    /// The pattern as it was written.
+    pub pattern: String,
+    /// Where it was written; [`BUILT_IN`] for the table.
+    pub source: String,
+    when: When,
+}
+
+impl MaskRule {
+    /// What a file has to hold to be masked, where the name alone does not decide.
+    pub fn only_if(&self) -> Option<&'static str> {
+        match self.when {
+            When::Always => None,
+            When::Holds(Kind::PrivateKey) => Some("it holds a private key"),
+            When::Holds(Kind::Token) => Some("it holds a token or password"),
+            When::Holds(Kind::ServiceAccount) => Some("it holds a service account's key"),
+        }
+    }
+}
+
+/// The index of a rule.
+pub(super) type RuleIndex = u32;
+
+/// What the rules say of a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Clear,
+    Masked(RuleIndex),
+    /// Masked if it holds one of these.
+    Look(Vec<(Kind, RuleIndex)>),
+}
+
+/// All rules.
+///
+/// Making them costs next to nothing. What matches is compiled at the first question, since a session whose folders are all as
+/// they were asks none.
+#[derive(Debug)]
+pub struct MaskRules {
+    rules: Vec<MaskRule>,
+    mask: Vec<MaskPattern>,
+    unmask: Vec<MaskPattern>,
+    workspace: String,
+    home: String,
+    compiled: OnceLock<Compiled>,
+    digest: [u8; 32],
+}
+
+#[derive(Debug)]
+struct Compiled {
+    masks: Patterns,
+    shown: Patterns,
+}
+
+impl MaskRules {
+    /// The table with what a policy says. `workspace` and `home` are absolute and real.
+    pub fn new(
+        mask: &[WrittenPattern],
+        unmask: &[WrittenPattern],
+        workspace: &Path,
+        home: &Path,
+    ) -> Self {
+        let rule = |pattern: &str, source: &str, when| MaskRule {
+            pattern: pattern.to_owned(),
+            source: source.to_owned(),
+            when,
+        };
+        let table = TABLE.iter().map(|(text, when)| rule(text, BUILT_IN, *when));
+        let added = mask
+            .iter()
+            .map(|written| rule(written.pattern.as_str(), &written.source, When::Always));
+        let mut rules = Self {
+            rules: table.chain(added).collect(),
+            mask: mask.iter().map(|written| written.pattern.clone()).collect(),
+            unmask: unmask
+                .iter()
+                .map(|written| written.pattern.clone())
+                .collect(),
+            workspace: folder(workspace),
+            home: folder(home),
+            compiled: OnceLock::new(),
+            digest: [0; 32],
+        };
+        rules.digest = rules.make_digest();
+        rules
+    }
+
+    /// The rules, those of the table first.
+    pub fn rules(&self) -> &[MaskRule] {
+        &self.rules
+    }
+
+    /// Says whether a list of what was found belongs to these rules.
+    pub(super) fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+
+    fn compiled(&self) -> &Compiled {
+        self.compiled.get_or_init(|| {
+            // Each was tried: those of the table by a test, the others when they were read.
+            let own = |texts: &mut dyn Iterator<Item = &'static str>| -> Vec<MaskPattern> {
+                texts
+                    .filter_map(|text| MaskPattern::parse(text).ok())
+                    .collect()
+            };
+            let mut mask = own(&mut TABLE.iter().map(|(text, _)| *text));
+            mask.extend_from_slice(&self.mask);
+            let mut shown = own(&mut HARMLESS.iter().copied());
+            shown.extend_from_slice(&self.unmask);
+            let patterns = |of: &[MaskPattern]| Patterns::new(of, &self.workspace, &self.home);
+            Compiled {
+                masks: patterns(&mask),
+                shown: patterns(&shown),
+            }
+        })
+    }
+
+    fn make_digest(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        let mut add = |text: &str| {
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(text);
+        };
+        // A rule is kept by its number, and what it means is this program's.
+        add(env!("CARGO_PKG_VERSION"));
+        add(&self.workspace);
+        add(&self.home);
+        for rule in &self.rules {
+            add(&rule.pattern);
+            add(&format!("{:?}", rule.when));
+        }
+        for pattern in HARMLESS
+            .iter()
+            .copied()
+            .chain(self.unmask.iter().map(MaskPattern::as_str))
+        {
+            add(pattern);
+        }
+        hash.finalize().into()
+    }
+
+    /// Judges an entry of a folder. The folder is absolute and in lower case, as [`folder`] gives it.
+    pub(super) fn judge(&self, folder: &str, name: &OsStr, directory: bool) -> Verdict {
+        let name = lower(name);
+        let mut found = self.compiled().masks.matching(folder, &name, directory);
+        if found.is_empty() {
+            return Verdict::Clear;
+        }
+        let shown = self.compiled().shown.matching(folder, &name, directory);
+        if !shown.is_empty() {
+            // A name that is harmless by the table gives way to what the policy masks by its own words.
+            let by_table = shown.iter().all(|index| (*index as usize) < HARMLESS.len());
+            found.retain(|index| by_table && (*index as usize) >= TABLE.len());
+        }
+        let mut looks = Vec::new();
+        for index in found {
+            match self.rules[index as usize].when {
+                When::Always => return Verdict::Masked(index),
+                When::Holds(_) if directory => {}
+                When::Holds(kind) => looks.push((kind, index)),
+            }
+        }
+        if looks.is_empty() {
+            Verdict::Clear
+        } else {
+            Verdict::Look(looks)
+        }
+    }
+
+    /// Whether a path is masked by its own name or by that of a folder above it, and the rule. What is shown by name is
+    /// shown though a folder above it is masked.
+    pub(super) fn judge_path(&self, path: &Path, directory: bool) -> Verdict {
+        let mut judged = Verdict::Clear;
+        let mut above: Vec<&Path> = path.ancestors().collect();
+        above.reverse();
+        for part in above {
+            let (Some(parent), Some(name)) = (part.parent(), part.file_name()) else {
+                continue;
+            };
+            let parent = self::folder(parent);
+            let is_directory = directory || part != path;
+            let shown = self
+                .compiled()
+                .shown
+                .matching(&parent, &lower(name), is_directory);
+            if !shown.is_empty() {
+                judged = Verdict::Clear;
+            }
+            match self.judge(&parent, name, is_directory) {
+                Verdict::Clear => {}
+                other if judged == Verdict::Clear => judged = other,
+                _ => {}
+            }
+        }
+        judged
+    }
+}
+
+/// Patterns, fast to ask by a name: whole paths are looked at, and their matchers made, only where the last part fits.
+#[derive(Debug)]
+struct Patterns {
+    names: GlobSet,
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// The whole path, where the name does not say it all.
+    path: Option<Glob>,
+    matcher: OnceLock<GlobMatcher>,
+    directories_only: bool,
+}
+
+impl Patterns {
+    fn new(patterns: &[MaskPattern], workspace: &str, home: &str) -> Self {
+        let mut names = GlobSetBuilder::new();
+        let entries = patterns
+            .iter()
+            .map(|pattern| {
+                names.add(pattern.name());
+                Entry {
+                    path: pattern.path(workspace, home),
+                    matcher: OnceLock::new(),
+                    directories_only: pattern.directories_only,
+                }
+            })
+            .collect();
+        Self {
+            names: names.build().unwrap_or_default(),
+            entries,
+        }
+    }
+
+    /// The patterns that match, in their order.
+    fn matching(&self, folder: &str, name: &str, directory: bool) -> Vec<RuleIndex> {
+        let mut found = self.names.matches_candidate(&Candidate::new(name));
+        if found.is_empty() {
+            return Vec::new();
+        }
+        found.retain(|index| {
+            let entry = &self.entries[*index];
+            let fits = |glob: &Glob| {
+                let path = format!("{folder}/{name}");
+                let matcher = entry.matcher.get_or_init(|| glob.compile_matcher());
+                matcher.is_match(path.trim_start_matches('/'))
+            };
+            (directory || !entry.directories_only) && entry.path.as_ref().is_none_or(fits)
+        });
+        found
+            .into_iter()
+            .filter_map(|index| index.try_into().ok())
+            .collect()
+    }
+}
+
+/// A folder as rules take it: in lower case. Bytes that are no UTF-8 become the replacement character, which no pattern of a
+/// person matches but by a wildcard.
+pub(super) fn folder(path: &Path) -> String {
+    lower(path.as_os_str())
+}
+
+fn lower(text: &OsStr) -> String {
+    String::from_utf8_lossy(text.as_bytes()).to_ascii_lowercase()
+}
