@@ -7,7 +7,17 @@
 //! The agent chose every name, link, mode and byte in the upper, so nothing there is followed or believed; and people
 //! work in the workspace meanwhile, so each side carries the identity it had when it was read.
 
+pub(crate) mod beneath;
+pub(crate) mod ours;
+mod pending;
+mod read;
+pub(crate) mod record;
+pub(crate) mod sides;
+pub(crate) mod upper;
+
 use std::path::{Path, PathBuf};
+
+pub use pending::{ChangesError, Owners, Pending};
 
 /// All pending changes of a session, in the order of their paths: a folder comes before what is in it.
 #[derive(Clone, Debug, Default)]
@@ -46,7 +56,7 @@ pub enum ChangeKind {
     Removed,
     /// Same contents, other permission bits.
     Mode,
-    /// Same contents and permission bits, other extended attributes (`user.*`).
+    /// Same contents, other extended attributes (`user.*`), and maybe permission bits.
     Attributes,
     /// A file where a folder was, a link where a file was, and so on.
     Type,
@@ -248,71 +258,4 @@ fn leaves(link: &Path, target: &Path, workspace: &Path) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn change(path: &str) -> Change {
-        Change {
-            path: path.into(),
-            kind: ChangeKind::Removed,
-            before: None,
-            after: None,
-            conflict: None,
-            dropped: Dropped::default(),
-        }
-    }
-
-    #[test]
-    fn a_folder_is_followed_by_what_is_in_it() {
-        let paths = ["a-b", "a/b", "a", "a/b/c", "b", "a.b"];
-        let set = ChangeSet::new(paths.map(change).to_vec(), Vec::new());
-        let shown = |changes: &[Change]| -> Vec<String> {
-            let path = |c: &Change| c.path.display().to_string();
-            changes.iter().map(path).collect()
-        };
-        assert_eq!(
-            shown(set.changes()),
-            ["a", "a/b", "a/b/c", "a-b", "a.b", "b"]
-        );
-        assert_eq!(
-            shown(set.at_or_below(Path::new("a"))),
-            ["a", "a/b", "a/b/c"]
-        );
-        assert_eq!(shown(set.at_or_below(Path::new("a/b"))), ["a/b", "a/b/c"]);
-        assert_eq!(set.at_or_below(Path::new("")).len(), 6);
-        assert!(set.at_or_below(Path::new("aa")).is_empty());
-        assert!(set.get(Path::new("a/b/c")).is_some());
-        assert!(set.get(Path::new("a/c")).is_none());
-    }
-
-    #[test]
-    fn links_that_lead_out_are_told_from_those_that_do_not() {
-        let workspace = Path::new("/home/me/work");
-        let inside = [
-            ("a", "b"),
-            ("d/a", "../b"),
-            ("d/e/a", "../../b/c"),
-            ("d/a", "./../b"),
-            ("a", "/home/me/work"),
-            ("d/a", "/home/me/work/x"),
-        ];
-        let outside = [
-            ("a", ".."),
-            ("a", "../b"),
-            ("d/a", "../../b"),
-            ("a", "/etc/passwd"),
-            ("a", "/home/me/work2"),
-            ("a", "/home/me/work/../x"),
-            ("a", "b/.."),
-            ("d/a", "b/../../c"),
-        ];
-        for (link, target) in inside {
-            let leads_out = leaves(Path::new(link), Path::new(target), workspace);
-            assert!(!leads_out, "{link} -> {target}");
-        }
-        for (link, target) in outside {
-            let leads_out = leaves(Path::new(link), Path::new(target), workspace);
-            assert!(leads_out, "{link} -> {target}");
-        }
-    }
-}
+pub(crate) mod tests;
