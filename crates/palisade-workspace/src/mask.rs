@@ -5,7 +5,7 @@
 //! whether it is as it was (its inode and the time of its last change, which a program cannot set).
 //!
 //! ```text
-//!   table, pattern, rules   which names, and what the policy adds or takes out
+//!   table, pattern, matching, rules   which names, and what the policy adds or takes out
 //!   content                 files whose name alone does not say it
 //!   scan, tree, workers     looking through folders, in parallel, again where something changed
 //!   index                   the list as a file
@@ -26,6 +26,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 
 mod content;
 mod index;
+mod matching;
 mod pattern;
 mod rules;
 mod scan;
@@ -38,8 +39,9 @@ pub use rules::{BUILT_IN, MaskRule, MaskRules, WrittenPattern};
 pub use scan::Why;
 
 use crate::paths::Located;
-use rules::Verdict;
-use tree::{Part, Place, Tree};
+use index::{Kept, Masked};
+use rules::{RuleIndex, Verdict};
+use tree::{Part, Place, Tree, is_as_it_was};
 
 /// One path to mask.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +63,22 @@ pub struct Masks {
     pub masks: Vec<Mask>,
     shown: Vec<Located>,
     /// The folders that were looked through.
-    trees: Vec<(PathBuf, Tree)>,
+    roots: Vec<Root>,
+}
+
+/// A folder that was looked through.
+#[derive(Debug)]
+struct Root {
+    path: PathBuf,
+    known: Known,
+}
+
+/// What is known of it.
+#[derive(Debug)]
+enum Known {
+    /// All that people keep is as it was, so the rest of the list was not even decoded.
+    AsItWas(Kept),
+    Tree(Tree),
 }
 
 /// Why masks are not known.
@@ -108,18 +125,21 @@ impl Masks {
         kept: Option<&Path>,
         tick: Duration,
     ) -> Result<Self, MaskError> {
-        let mut trees = Vec::new();
+        let mut roots = Vec::new();
         for root in outermost(&shown) {
             if root.folder && of_root(rules, root).is_none() {
-                let tree = look_through(rules, &root.real, kept, tick)
+                let known = look_through(rules, &root.real, kept, tick)
                     .map_err(|error| MaskError::new(&root.real, error))?;
-                trees.push((root.real.clone(), tree));
+                roots.push(Root {
+                    path: root.real.clone(),
+                    known,
+                });
             }
         }
         let mut found = Self {
             masks: Vec::new(),
             shown,
-            trees,
+            roots,
         };
         found.masks = found.collect(rules);
         Ok(found)
@@ -134,16 +154,16 @@ impl Masks {
         rules: &MaskRules,
         kept: Option<&Path>,
     ) -> Result<Vec<Mask>, MaskError> {
-        for (root, tree) in &mut self.trees {
-            look_through_rest(rules, root, tree, kept)
-                .map_err(|error| MaskError::new(root, error))?;
+        for root in &mut self.roots {
+            let tree = look_through_rest(rules, root, kept)
+                .map_err(|error| MaskError::new(&root.path, error))?;
+            root.known = Known::Tree(tree);
         }
         let now = self.collect(rules);
         let before = std::mem::replace(&mut self.masks, now);
         let is_new = |mask: &&Mask| {
-            before
-                .binary_search_by(|old| old.path.cmp(&mask.path))
-                .is_err()
+            let place = before.binary_search_by(|old| old.path.cmp(&mask.path));
+            place.is_err()
         };
         Ok(self.masks.iter().filter(is_new).cloned().collect())
     }
@@ -154,22 +174,46 @@ impl Masks {
         for root in outermost(&self.shown) {
             of_root(rules, root).map(&mut put);
         }
-        for (root, tree) in &self.trees {
-            for (below, finding) in tree.masked() {
+        for root in &self.roots {
+            for masked in root.masked() {
                 put(Mask {
-                    path: below_root(root, &below),
-                    directory: finding.directory,
-                    rule: finding.rule as usize,
-                    why: finding.why,
+                    path: below_root(&root.path, &masked.path),
+                    directory: masked.directory,
+                    rule: masked.rule as usize,
+                    why: masked.why,
                 });
             }
         }
-        for (root, tree) in &self.trees {
-            for (below, rule) in tree.masked_links() {
-                of_link(&self.shown, &below_root(root, &below), rule as usize).map(&mut put);
+        for root in &self.roots {
+            for (below, rule) in root.links() {
+                of_link(&self.shown, &below_root(&root.path, &below), rule as usize).map(&mut put);
             }
         }
         without_those_below(found)
+    }
+}
+
+impl Root {
+    fn masked(&self) -> Vec<Masked> {
+        match &self.known {
+            Known::AsItWas(kept) => kept.masked.clone(),
+            Known::Tree(tree) => tree
+                .masked()
+                .map(|(path, finding)| Masked {
+                    path,
+                    directory: finding.directory,
+                    rule: finding.rule,
+                    why: finding.why,
+                })
+                .collect(),
+        }
+    }
+
+    fn links(&self) -> Vec<(PathBuf, RuleIndex)> {
+        match &self.known {
+            Known::AsItWas(kept) => kept.links.clone(),
+            Known::Tree(tree) => tree.masked_links().collect(),
+        }
     }
 }
 
@@ -222,50 +266,64 @@ fn of_root(rules: &MaskRules, root: &Located) -> Option<Mask> {
 fn look_through(
     rules: &MaskRules,
     root: &Path,
-    kept: Option<&Path>,
+    folder: Option<&Path>,
     tick: Duration,
-) -> io::Result<Tree> {
+) -> io::Result<Known> {
     let at = open(root)?;
+    let at = at.as_fd();
     let place = Place {
         rules,
         root,
-        at: at.as_fd(),
+        at,
         tick,
     };
-    let file = kept.map(|folder| index::path(folder, root));
-    let known = file
-        .as_ref()
-        .and_then(|file| index::read(file, root, rules.digest()));
+    let kept = folder.and_then(|folder| {
+        let file = index::path(folder, root);
+        Kept::read(&file, root, rules.digest())
+    });
+    if let Some(kept) = kept {
+        if kept.is_as_it_was(|path, time, inode| is_as_it_was(at, path, time, inode)) {
+            return Ok(Known::AsItWas(kept));
+        }
+        if let Some(mut tree) = kept.tree() {
+            if tree.renew(place, Part::Kept)? {
+                keep(rules, root, &tree, folder);
+            }
+            return Ok(Known::Tree(tree));
+        }
+    }
+    let tree = Tree::new(place)?;
+    keep(rules, root, &tree, folder);
+    Ok(Known::Tree(tree))
+}
+
+fn look_through_rest(
+    rules: &MaskRules,
+    root: &mut Root,
+    folder: Option<&Path>,
+) -> io::Result<Tree> {
+    let at = open(&root.path)?;
+    let place = Place {
+        rules,
+        root: &root.path,
+        at: at.as_fd(),
+        tick: TICK,
+    };
+    let known = match &mut root.known {
+        Known::AsItWas(kept) => kept.tree(),
+        Known::Tree(tree) => Some(std::mem::take(tree)),
+    };
     let (tree, changed) = match known {
         Some(mut tree) => {
-            let changed = tree.renew(place, Part::Kept)?;
+            let changed = tree.renew(place, Part::Filled)?;
             (tree, changed)
         }
         None => (Tree::new(place)?, true),
     };
     if changed {
-        keep(rules, root, &tree, kept);
+        keep(rules, &root.path, &tree, folder);
     }
     Ok(tree)
-}
-
-fn look_through_rest(
-    rules: &MaskRules,
-    root: &Path,
-    tree: &mut Tree,
-    kept: Option<&Path>,
-) -> io::Result<()> {
-    let at = open(root)?;
-    let place = Place {
-        rules,
-        root,
-        at: at.as_fd(),
-        tick: TICK,
-    };
-    if tree.renew(place, Part::Filled)? {
-        keep(rules, root, tree, kept);
-    }
-    Ok(())
 }
 
 fn open(root: &Path) -> io::Result<OwnedFd> {

@@ -3,16 +3,18 @@
 //! The file lies in palisade's own state folder, which no agent can write. It is read strictly all the same: whatever is odd in
 //! it makes it void, and the tree is looked at anew.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::content::Kind;
-use super::scan::{FileId, Finding, Look, Manner, Why};
+use super::rules::RuleIndex;
+use super::scan::{FileId, Finding, Look, Manner, Why, join};
 use super::tree::{Folder, In, Tree};
+use super::workers::spread;
 
 const MAGIC: &[u8] = b"palisade masks 1\n";
 
@@ -30,18 +32,120 @@ pub(super) fn path(folder: &Path, root: &Path) -> PathBuf {
     folder.join(name)
 }
 
-/// Reads a tree; none if there is none of this root and these rules.
-pub(super) fn read(file: &Path, root: &Path, digest: &[u8; 32]) -> Option<Tree> {
-    let mut bytes = Vec::new();
-    let file = File::open(file).ok()?;
-    file.take(MOST_BYTES).read_to_end(&mut bytes).ok()?;
-    decode(&bytes, root, digest)
+/// A file that was read.
+#[derive(Debug)]
+pub(super) struct Kept {
+    bytes: Vec<u8>,
+    /// Where the parts begin that are decoded only where they are needed.
+    checks: usize,
+    paths: usize,
+    tree: usize,
+    /// How many checks there are.
+    count: usize,
+    /// What follows from the tree, so that an unchanged one need not be decoded.
+    pub(super) masked: Vec<Masked>,
+    pub(super) links: Vec<(PathBuf, RuleIndex)>,
+}
+
+/// What is masked, by its path below the root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Masked {
+    pub(super) path: PathBuf,
+    pub(super) directory: bool,
+    pub(super) rule: RuleIndex,
+    pub(super) why: Why,
+}
+
+/// Bytes of one check: time of change, inode, where its path begins and how long it is.
+const CHECK: usize = 24;
+
+impl Kept {
+    /// Reads a file; none if there is none of this root and these rules.
+    pub(super) fn read(file: &Path, root: &Path, digest: &[u8; 32]) -> Option<Self> {
+        let mut bytes = Vec::new();
+        let file = File::open(file).ok()?;
+        let size = file.metadata().ok()?.len();
+        bytes.reserve_exact(usize::try_from(size.min(MOST_BYTES)).ok()?);
+        file.take(MOST_BYTES).read_to_end(&mut bytes).ok()?;
+        Self::new(bytes, root, digest)
+    }
+
+    fn new(bytes: Vec<u8>, root: &Path, digest: &[u8; 32]) -> Option<Self> {
+        let rest = bytes.strip_prefix(MAGIC)?.strip_prefix(digest)?;
+        let mut input = Reader(rest);
+        if input.bytes()? != root.as_os_str().as_bytes() {
+            return None;
+        }
+        let mut masked = Vec::new();
+        for _ in 0..input.count()? {
+            masked.push(Masked {
+                path: input.path()?.into(),
+                directory: input.byte()? != 0,
+                rule: input.rule()?,
+                why: input.why()?,
+            });
+        }
+        let mut links = Vec::new();
+        for _ in 0..input.count()? {
+            links.push((input.path()?.into(), input.rule()?));
+        }
+        let at = |input: &Reader<'_>| bytes.len() - input.0.len();
+        let count = input.count()?;
+        let checks = at(&input);
+        input.skip(count.checked_mul(CHECK)?)?;
+        let length = input.count()?;
+        let paths = at(&input);
+        input.skip(length)?;
+        let tree = at(&input);
+        Some(Self {
+            checks,
+            paths,
+            tree,
+            count,
+            masked,
+            links,
+            bytes,
+        })
+    }
+
+    /// Whether all that people keep is as it was. `same` is asked with a path below the root, a time of change and an inode.
+    pub(super) fn is_as_it_was(&self, same: impl Fn(&Path, i64, u64) -> bool + Sync) -> bool {
+        let checks = self.bytes.get(self.checks..).unwrap_or_default();
+        let (checks, _) = checks.as_chunks::<CHECK>();
+        let changed = spread(checks.get(..self.count).unwrap_or_default(), |_, check| {
+            (!self.check(check, &same)).then_some(())
+        });
+        changed.is_empty()
+    }
+
+    fn check(&self, check: &[u8; CHECK], same: impl Fn(&Path, i64, u64) -> bool) -> bool {
+        let mut input = Reader(check);
+        let mut parts = || {
+            let (changed, inode) = (input.number()?, input.number()?);
+            let place = input.number()?;
+            let (from, length) = ((place >> 16) as usize, (place & 0xffff) as usize);
+            let paths = self.bytes.get(self.paths..self.tree)?;
+            let path = paths.get(from..from.checked_add(length)?)?;
+            Some(same(
+                Path::new(OsStr::from_bytes(path)),
+                changed.cast_signed(),
+                inode,
+            ))
+        };
+        parts().unwrap_or(false)
+    }
+
+    /// The tree; none if it is damaged.
+    pub(super) fn tree(&self) -> Option<Tree> {
+        decode(self.bytes.get(self.tree..)?)
+    }
 }
 
 /// Writes a tree. A reader sees the old file or the new one.
 pub(super) fn write(file: &Path, root: &Path, digest: &[u8; 32], tree: &Tree) -> io::Result<()> {
     let folder = file.parent().unwrap_or(Path::new("/"));
-    fs::DirBuilder::new().recursive(true).create(folder)?;
+    let mut private = fs::DirBuilder::new();
+    private.recursive(true).mode(0o700).create(folder)?;
     let new = file.with_extension(format!("new-{}", std::process::id()));
     let mut options = OpenOptions::new();
     let mut open = options
@@ -63,6 +167,54 @@ fn encode(tree: &Tree, root: &Path, digest: &[u8; 32]) -> Vec<u8> {
     let mut out = Writer(MAGIC.to_vec());
     out.0.extend_from_slice(digest);
     out.bytes(root.as_os_str().as_bytes());
+    encode_answers(tree, &mut out);
+    encode_checks(tree, &mut out);
+    encode_tree(tree, &mut out);
+    out.0
+}
+
+fn encode_answers(tree: &Tree, out: &mut Writer) {
+    out.number(tree.masked().count() as u64);
+    for (path, finding) in tree.masked() {
+        out.bytes(path.as_os_str().as_bytes());
+        out.byte(u8::from(finding.directory));
+        out.number(finding.rule.into());
+        out.why(finding.why);
+    }
+    out.number(tree.masked_links().count() as u64);
+    for (path, rule) in tree.masked_links() {
+        out.bytes(path.as_os_str().as_bytes());
+        out.number(rule.into());
+    }
+}
+
+fn encode_checks(tree: &Tree, out: &mut Writer) {
+    let mut paths: Vec<u8> = Vec::new();
+    let mut count = 0;
+    let mut checks = Writer(Vec::new());
+    let mut add = |path: &Path, changed: i64, inode: u64| {
+        let path = path.as_os_str().as_bytes();
+        checks.number(changed.cast_unsigned());
+        checks.number(inode);
+        checks.number((paths.len() as u64) << 16 | path.len() as u64);
+        paths.extend_from_slice(path);
+        count += 1;
+    };
+    for folder in tree.folders.iter().filter(|folder| !folder.manner.filled) {
+        add(folder.rooted(), folder.changed, folder.inode);
+    }
+    for In { folder, what } in &tree.looks {
+        let folder = &tree.folders[*folder as usize];
+        if !folder.manner.filled {
+            add(&join(&folder.path, &what.name), what.changed, what.inode);
+        }
+    }
+    out.number(count);
+    out.0.extend_from_slice(&checks.0);
+    out.bytes(&paths);
+}
+
+fn encode_tree(tree: &Tree, out: &mut Writer) {
     out.number(tree.folders.len() as u64);
     for folder in &tree.folders {
         out.number(folder.changed.cast_unsigned());
@@ -77,7 +229,7 @@ fn encode(tree: &Tree, root: &Path, digest: &[u8; 32]) -> Vec<u8> {
         let flags = [what.directory, what.linked, what.hidden];
         out.byte(flags.iter().fold(0, |sum, flag| sum << 1 | u8::from(*flag)));
         out.number(what.rule.into());
-        out.byte(REASONS.iter().position(|why| *why == what.why).unwrap_or(0) as u8);
+        out.why(what.why);
         out.number(what.file.device);
         out.number(what.file.inode);
     }
@@ -100,18 +252,13 @@ fn encode(tree: &Tree, root: &Path, digest: &[u8; 32]) -> Vec<u8> {
         out.bytes(what.0.as_bytes());
         out.number(what.1.into());
     }
-    out.0
 }
 
 const REASONS: [Why; 4] = [Why::Name, Why::HardLink, Why::LinkTarget, Why::Unreadable];
 const KINDS: [Kind; 3] = [Kind::PrivateKey, Kind::Token, Kind::ServiceAccount];
 
-fn decode(bytes: &[u8], root: &Path, digest: &[u8; 32]) -> Option<Tree> {
-    let rest = bytes.strip_prefix(MAGIC)?.strip_prefix(digest)?;
-    let mut input = Reader(rest);
-    if input.bytes()? != root.as_os_str().as_bytes() {
-        return None;
-    }
+fn decode(bytes: &[u8]) -> Option<Tree> {
+    let mut input = Reader(bytes);
     let mut tree = Tree::default();
     let count = input.count()?;
     tree.folders.reserve_exact(count);
@@ -135,8 +282,8 @@ fn decode(bytes: &[u8], root: &Path, digest: &[u8; 32]) -> Option<Tree> {
             directory: flags & 4 != 0,
             linked: flags & 2 != 0,
             hidden: flags & 1 != 0,
-            rule: input.number()?.try_into().ok()?,
-            why: *REASONS.get(usize::from(input.byte()?))?,
+            rule: input.rule()?,
+            why: input.why()?,
             file: FileId {
                 device: input.number()?,
                 inode: input.number()?,
@@ -151,7 +298,7 @@ fn decode(bytes: &[u8], root: &Path, digest: &[u8; 32]) -> Option<Tree> {
         let mut asked = Vec::new();
         for _ in 0..input.count()? {
             let kind = *KINDS.get(usize::from(input.byte()?))?;
-            asked.push((kind, input.number()?.try_into().ok()?));
+            asked.push((kind, input.rule()?));
         }
         let what = Look {
             name,
@@ -164,7 +311,7 @@ fn decode(bytes: &[u8], root: &Path, digest: &[u8; 32]) -> Option<Tree> {
     }
     for _ in 0..input.count()? {
         let folder = input.index(count)?;
-        let what = (input.path()?, input.number()?.try_into().ok()?);
+        let what = (input.path()?, input.rule()?);
         tree.links.push(In { folder, what });
     }
     input.0.is_empty().then_some(tree)
@@ -179,6 +326,10 @@ impl Writer {
 
     fn number(&mut self, number: u64) {
         self.0.extend_from_slice(&number.to_le_bytes());
+    }
+
+    fn why(&mut self, why: Why) {
+        self.byte(REASONS.iter().position(|known| *known == why).unwrap_or(0) as u8);
     }
 
     fn bytes(&mut self, bytes: &[u8]) {
@@ -221,95 +372,23 @@ impl<'a> Reader<'a> {
         Some(bytes)
     }
 
+    fn skip(&mut self, count: usize) -> Option<()> {
+        self.0 = self.0.get(count..)?;
+        Some(())
+    }
+
+    fn rule(&mut self) -> Option<RuleIndex> {
+        self.number()?.try_into().ok()
+    }
+
+    fn why(&mut self) -> Option<Why> {
+        REASONS.get(usize::from(self.byte()?)).copied()
+    }
+
     fn path(&mut self) -> Option<OsString> {
         Some(OsString::from_vec(self.bytes()?.to_vec()))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tree() -> Tree {
-        let mut tree = Tree::default();
-        for (path, filled, hidden) in [
-            ("", false, false),
-            ("a\n\u{fe}", true, false),
-            ("b", false, true),
-        ] {
-            tree.folders.push(Folder {
-                path: path.into(),
-                changed: -5,
-                inode: 7,
-                manner: Manner { filled, hidden },
-            });
-        }
-        for (number, why) in (0..3).cycle().zip(REASONS) {
-            let what = Finding {
-                name: ".env".into(),
-                directory: number == 1,
-                rule: 70_000,
-                why,
-                file: FileId {
-                    device: u64::MAX,
-                    inode: 3,
-                },
-                linked: number == 2,
-                hidden: number == 0,
-            };
-            tree.findings.push(In {
-                folder: number,
-                what,
-            });
-        }
-        let what = Look {
-            name: "x.pem".into(),
-            changed: i64::MAX,
-            inode: 1,
-            asked: vec![(Kind::Token, 1), (Kind::ServiceAccount, 2)],
-            masked: true,
-        };
-        tree.looks.push(In { folder: 2, what });
-        tree.links.push(In {
-            folder: 1,
-            what: ("link".into(), 4),
-        });
-        tree
-    }
-
-    #[test]
-    fn what_is_written_is_read() {
-        let root = Path::new("/w");
-        let bytes = encode(&tree(), root, &[1; 32]);
-        assert_eq!(decode(&bytes, root, &[1; 32]), Some(tree()));
-        assert_eq!(decode(&bytes, Path::new("/v"), &[1; 32]), None);
-        assert_eq!(decode(&bytes, root, &[2; 32]), None);
-    }
-
-    #[test]
-    fn whatever_is_odd_makes_it_void() {
-        let root = Path::new("/w");
-        let bytes = encode(&tree(), root, &[1; 32]);
-        for cut in 0..bytes.len() {
-            assert_eq!(decode(&bytes[..cut], root, &[1; 32]), None, "{cut}");
-        }
-        let mut longer = bytes.clone();
-        longer.push(0);
-        assert_eq!(decode(&longer, root, &[1; 32]), None);
-        // Any byte may be wrong: it is another tree or none, and never a panic or a large claim on memory.
-        for at in 0..bytes.len() {
-            for wrong in [0, 0x7f, 0xff] {
-                let mut bytes = bytes.clone();
-                bytes[at] = wrong;
-                if let Some(tree) = decode(&bytes, root, &[1; 32]) {
-                    assert!(
-                        tree.findings
-                            .iter()
-                            .all(|found| (found.folder as usize) < tree.folders.len())
-                    );
-                    let _ = tree.masked().count();
-                }
-            }
-        }
-    }
-}
+mod tests;

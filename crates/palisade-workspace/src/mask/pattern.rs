@@ -83,7 +83,9 @@ impl MaskPattern {
             glob: rest.to_ascii_lowercase(),
             directories_only,
         };
-        glob(&pattern.glob).map_err(|error| PatternError::Glob(error.kind().to_string()))?;
+        if !is_plain(&pattern.glob) {
+            glob(&pattern.glob).map_err(|error| PatternError::Glob(error.kind().to_string()))?;
+        }
         Ok(pattern)
     }
 
@@ -92,15 +94,19 @@ impl MaskPattern {
         &self.written
     }
 
+    /// Whether it says where, and not only how it is called.
+    pub(super) fn has_folder(&self) -> bool {
+        self.scope != Scope::Name
+    }
+
     /// What the last part of a path has to match.
-    pub(super) fn name(&self) -> Glob {
+    pub(super) fn name(&self) -> &str {
         // A `**` at the end is any name, as is a brace that holds slashes.
-        let last = match self.glob.rsplit_once('/') {
+        match self.glob.rsplit_once('/') {
             Some((before, last)) if !before.contains('{') && last != "**" => last,
             None => &self.glob,
             Some(_) => "*",
-        };
-        glob(last).unwrap_or_else(|_| anything())
+        }
     }
 
     /// What the whole path (absolute, without the first slash) has to match; none where the name says it all. The folders
@@ -113,8 +119,19 @@ impl MaskPattern {
             Scope::Home => below(home),
             Scope::Machine => self.glob.clone(),
         };
-        Some(glob(whole.trim_start_matches('/')).unwrap_or_else(|_| anything()))
+        Some(glob_or_all(whole.trim_start_matches('/')))
     }
+}
+
+/// Whether a text matches itself alone.
+pub(super) fn is_plain(text: &str) -> bool {
+    !text.contains(['*', '?', '[', ']', '{', '}', '\\'])
+}
+
+/// A glob that was tried before. In place of what cannot happen: the stricter answer.
+pub(super) fn glob_or_all(text: &str) -> Glob {
+    #[expect(clippy::unwrap_used, reason = "a constant")]
+    glob(text).unwrap_or_else(|_| Glob::new("**").unwrap())
 }
 
 impl fmt::Display for MaskPattern {
@@ -152,12 +169,6 @@ fn glob(text: &str) -> Result<Glob, globset::Error> {
         .build()
 }
 
-/// In place of what cannot happen, since each pattern was tried when it was read: the stricter answer.
-fn anything() -> Glob {
-    #[expect(clippy::unwrap_used, reason = "a constant")]
-    Glob::new("**").unwrap()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,7 +177,7 @@ mod tests {
         let pattern = MaskPattern::parse(pattern).unwrap();
         let path = path.to_ascii_lowercase();
         let name = path.rsplit('/').next().unwrap();
-        let by_name = pattern.name().compile_matcher().is_match(name);
+        let by_name = glob_or_all(pattern.name()).compile_matcher().is_match(name);
         let whole = pattern.path("/w/a[1]", "/home/ada");
         by_name && whole.is_none_or(|glob| glob.compile_matcher().is_match(&path[1..]))
     }

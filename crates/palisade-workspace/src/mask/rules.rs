@@ -5,10 +5,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use globset::{Candidate, Glob, GlobMatcher, GlobSet, GlobSetBuilder};
 use sha2::{Digest, Sha256};
 
 use super::content::Kind;
+use super::matching::{Patterns, Within};
 use super::pattern::MaskPattern;
 use super::table::{HARMLESS, TABLE, When};
 
@@ -134,12 +134,29 @@ impl MaskRules {
             mask.extend_from_slice(&self.mask);
             let mut shown = own(&mut HARMLESS.iter().copied());
             shown.extend_from_slice(&self.unmask);
-            let patterns = |of: &[MaskPattern]| Patterns::new(of, &self.workspace, &self.home);
             Compiled {
-                masks: patterns(&mask),
-                shown: patterns(&shown),
+                masks: Patterns::new(&mask),
+                shown: Patterns::new(&shown),
             }
         })
+    }
+
+    fn masks(&self, folder: &str, name: &str, directory: bool) -> Vec<RuleIndex> {
+        let within = self.within(folder);
+        self.compiled().masks.matching(&within, name, directory)
+    }
+
+    fn shown(&self, folder: &str, name: &str, directory: bool) -> Vec<RuleIndex> {
+        let within = self.within(folder);
+        self.compiled().shown.matching(&within, name, directory)
+    }
+
+    fn within<'a>(&'a self, folder: &'a str) -> Within<'a> {
+        Within {
+            folder,
+            workspace: &self.workspace,
+            home: &self.home,
+        }
     }
 
     fn make_digest(&self) -> [u8; 32] {
@@ -169,11 +186,11 @@ impl MaskRules {
     /// Judges an entry of a folder. The folder is absolute and in lower case, as [`folder`] gives it.
     pub(super) fn judge(&self, folder: &str, name: &OsStr, directory: bool) -> Verdict {
         let name = lower(name);
-        let mut found = self.compiled().masks.matching(folder, &name, directory);
+        let mut found = self.masks(folder, &name, directory);
         if found.is_empty() {
             return Verdict::Clear;
         }
-        let shown = self.compiled().shown.matching(folder, &name, directory);
+        let shown = self.shown(folder, &name, directory);
         if !shown.is_empty() {
             // A name that is harmless by the table gives way to what the policy masks by its own words.
             let by_table = shown.iter().all(|index| (*index as usize) < HARMLESS.len());
@@ -206,10 +223,7 @@ impl MaskRules {
             };
             let parent = self::folder(parent);
             let is_directory = directory || part != path;
-            let shown = self
-                .compiled()
-                .shown
-                .matching(&parent, &lower(name), is_directory);
+            let shown = self.shown(&parent, &lower(name), is_directory);
             if !shown.is_empty() {
                 judged = Verdict::Clear;
             }
@@ -220,63 +234,6 @@ impl MaskRules {
             }
         }
         judged
-    }
-}
-
-/// Patterns, fast to ask by a name: whole paths are looked at, and their matchers made, only where the last part fits.
-#[derive(Debug)]
-struct Patterns {
-    names: GlobSet,
-    entries: Vec<Entry>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    /// The whole path, where the name does not say it all.
-    path: Option<Glob>,
-    matcher: OnceLock<GlobMatcher>,
-    directories_only: bool,
-}
-
-impl Patterns {
-    fn new(patterns: &[MaskPattern], workspace: &str, home: &str) -> Self {
-        let mut names = GlobSetBuilder::new();
-        let entries = patterns
-            .iter()
-            .map(|pattern| {
-                names.add(pattern.name());
-                Entry {
-                    path: pattern.path(workspace, home),
-                    matcher: OnceLock::new(),
-                    directories_only: pattern.directories_only,
-                }
-            })
-            .collect();
-        Self {
-            names: names.build().unwrap_or_default(),
-            entries,
-        }
-    }
-
-    /// The patterns that match, in their order.
-    fn matching(&self, folder: &str, name: &str, directory: bool) -> Vec<RuleIndex> {
-        let mut found = self.names.matches_candidate(&Candidate::new(name));
-        if found.is_empty() {
-            return Vec::new();
-        }
-        found.retain(|index| {
-            let entry = &self.entries[*index];
-            let fits = |glob: &Glob| {
-                let path = format!("{folder}/{name}");
-                let matcher = entry.matcher.get_or_init(|| glob.compile_matcher());
-                matcher.is_match(path.trim_start_matches('/'))
-            };
-            (directory || !entry.directories_only) && entry.path.as_ref().is_none_or(fits)
-        });
-        found
-            .into_iter()
-            .filter_map(|index| index.try_into().ok())
-            .collect()
     }
 }
 

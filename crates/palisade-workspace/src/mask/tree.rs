@@ -103,17 +103,18 @@ impl Tree {
         let wanted = |folder: &Folder| (part == Part::Filled) == folder.manner.filled;
         let of_folders = spread(&self.folders, |index, folder| {
             let as_it_was = !wanted(folder)
-                || status(place.at, folder.rooted()).is_ok_and(|now| {
-                    (changed(&now), now.stx_ino) == (folder.changed, folder.inode)
-                });
+                || is_as_it_was(place.at, folder.rooted(), folder.changed, folder.inode);
             (!as_it_was).then_some(index)
         });
         let of_looks = spread(&self.looks, |_, look| {
             let folder = &self.folders[look.folder as usize];
             let as_it_was = !wanted(folder)
-                || status(place.at, join(&folder.path, &look.what.name)).is_ok_and(|now| {
-                    (changed(&now), now.stx_ino) == (look.what.changed, look.what.inode)
-                });
+                || is_as_it_was(
+                    place.at,
+                    &join(&folder.path, &look.what.name),
+                    look.what.changed,
+                    look.what.inode,
+                );
             (!as_it_was).then_some(look.folder)
         });
         let mut stale: Vec<u32> = of_folders.into_iter().chain(of_looks).collect();
@@ -339,6 +340,11 @@ impl Folder {
             &self.path
         }
     }
+}
+
+/// Whether a folder or file is the one that was looked into, and has not changed since.
+pub(super) fn is_as_it_was(at: BorrowedFd<'_>, path: &Path, time: i64, inode: u64) -> bool {
+    status(at, path).is_ok_and(|now| changed(&now) == time && now.stx_ino == inode)
 }
 
 fn renumber<T>(list: &mut Vec<In<T>>, numbers: &HashMap<u32, u32>) {
