@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use palisade_config::{Options, Surroundings, explain, load};
-use palisade_workspace::AgentAccount;
+use palisade_workspace::{AgentAccount, Kept};
 
 const RUNS: usize = 200;
 
@@ -35,7 +35,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut out = std::io::stdout().lock();
     let policy = load(&claude, &around)?;
     let account = AgentAccount::new("ada", 1000, 1000, &home, "box");
-    let tree = policy.tree(Path::new("/"), &account)?;
+    let kept = Kept {
+        changes: home.join("changes"),
+        volumes: home.join("volumes"),
+    };
+    let tree = policy.tree(Path::new("/"), &account, &kept)?;
     let median = |mut work: Box<dyn FnMut() + '_>| -> Duration {
         let mut times: Vec<Duration> = (0..RUNS)
             .map(|_| {
@@ -48,7 +52,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         times[RUNS / 2]
     };
     let loaded = median(Box::new(|| drop(load(&claude, &around))));
-    let planned = median(Box::new(|| drop(policy.tree(Path::new("/"), &account))));
+    let planned = median(Box::new(|| {
+        drop(policy.tree(Path::new("/"), &account, &kept))
+    }));
     let explained = median(Box::new(|| drop(explain(&policy).to_string())));
     writeln!(
         out,

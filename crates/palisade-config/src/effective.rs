@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 
 use palisade_boundary::Limits;
 use palisade_credential::Definition;
-use palisade_policy::{FileAccess, FileGrant, FilePolicy, NetworkPolicy, Source};
-use palisade_protocol::{TreeAccess, TreeEntry};
+use palisade_policy::{FileAccess, FileGrant, FilePolicy, Lands, NetworkPolicy, Source};
+use palisade_protocol::{Changes, TreeAccess, TreeEntry};
 use palisade_workspace::{
-    AgentAccount, Located, ShownPath, TreeError, WorkspacePlan, system_tree, trust_tree,
-    workspace_tree,
+    AgentAccount, Kept, Located, ShownPath, Tmpfs, TreeError, Volume, WorkspaceAccess,
+    WorkspacePlan, system_tree, trust_tree, workspace_tree,
 };
 
 use crate::gate_limits::GateLimits;
@@ -87,7 +87,19 @@ pub struct Effective {
     /// The workspace's real path.
     pub workspace: Sourced<PathBuf>,
     /// How the workspace may be used.
-    pub access: Sourced<FileAccess>,
+    pub access: Sourced<WorkspaceAccess>,
+    /// Bytes that changes in memory may take.
+    pub scratch_size: Option<Sourced<u64>>,
+    /// What is hidden beside the built-in table, in the order it was written.
+    pub mask: Vec<Sourced<String>>,
+    /// What is not hidden though the table or an entry of `mask` says so.
+    pub unmask: Vec<Sourced<String>>,
+    /// Whether paths that the host would execute later are read-only in a writable workspace.
+    pub protect: Sourced<bool>,
+    /// Folders that are kept between sessions.
+    pub volumes: Vec<Sourced<Volume>>,
+    /// File systems in memory.
+    pub tmpfs: Vec<Sourced<Tmpfs>>,
     /// What else is shown, in the order it was written.
     pub shown: Vec<Shown>,
     /// The agent's variables.
@@ -127,17 +139,23 @@ impl Effective {
         }
     }
 
-    /// The whole file tree of the inside, with the operator's own roots trusted. `host` is `/` outside tests.
+    /// The whole file tree of the inside, with the operator's own roots trusted. `host` is `/` outside tests; `kept` says
+    /// where what outlives the session is, be there such a session or not.
     ///
     /// # Errors
     /// The host's root or certificate bundle cannot be read.
-    pub fn tree(&self, host: &Path, account: &AgentAccount) -> Result<Vec<TreeEntry>, TreeError> {
+    pub fn tree(
+        &self,
+        host: &Path,
+        account: &AgentAccount,
+        kept: &Kept,
+    ) -> Result<Vec<TreeEntry>, TreeError> {
         let trust =
             trust_tree(host, self.extra_ca.as_bytes()).map_err(|cause: io::Error| TreeError {
                 path: "/etc/ssl".into(),
                 cause,
             })?;
-        self.tree_with(host, account, trust)
+        self.tree_with(host, account, trust, kept)
     }
 
     /// The same with other entries in place of the operator's roots, for a session that has more to trust.
@@ -149,10 +167,11 @@ impl Effective {
         host: &Path,
         account: &AgentAccount,
         trust: Vec<TreeEntry>,
+        kept: &Kept,
     ) -> Result<Vec<TreeEntry>, TreeError> {
         let mut tree = system_tree(host, account)?;
         tree.extend(trust);
-        tree.extend(workspace_tree(&self.plan()));
+        tree.extend(workspace_tree(&self.plan(kept)));
         Ok(tree)
     }
 
@@ -162,10 +181,14 @@ impl Effective {
         FilePolicy::new(tree.iter().flat_map(|entry| self.grants(entry)))
     }
 
-    fn plan(&self) -> WorkspacePlan {
+    fn plan(&self, kept: &Kept) -> WorkspacePlan {
         WorkspacePlan {
             workspace: self.workspace.value.clone(),
-            access: tree_access(self.access.value),
+            access: self.access.value,
+            scratch_size: self.scratch_size.as_ref().map(|size| size.value),
+            volumes: values(&self.volumes),
+            tmpfs: values(&self.tmpfs),
+            kept: kept.clone(),
             shown: self
                 .shown
                 .iter()
@@ -179,18 +202,26 @@ impl Effective {
     }
 
     fn grants(&self, entry: &TreeEntry) -> Vec<FileGrant> {
-        let TreeEntry::Bind {
-            source,
-            target,
-            access,
-            ..
-        } = entry
-        else {
-            return Vec::new();
-        };
-        let access = match access {
-            TreeAccess::Read => FileAccess::Read,
-            TreeAccess::Write => FileAccess::Write,
+        let (source, target, access, lands) = match entry {
+            TreeEntry::Bind {
+                source,
+                target,
+                access,
+                ..
+            } => (source, target, file_access(*access), Lands::AtOnce),
+            TreeEntry::Overlay {
+                source,
+                target,
+                changes,
+                ..
+            } => {
+                let lands = match changes {
+                    Changes::Kept(_) => Lands::WhenApplied,
+                    Changes::Memory { .. } => Lands::Never,
+                };
+                (source, target, FileAccess::Write, lands)
+            }
+            _ => return Vec::new(),
         };
         let written = self.source_of(source, access);
         let mut paths = vec![source.clone()];
@@ -202,6 +233,7 @@ impl Effective {
             .map(|path| FileGrant {
                 path,
                 access,
+                lands,
                 source: written.clone(),
             })
             .collect()
@@ -226,6 +258,17 @@ impl Effective {
             (true, FileAccess::Write) => self.access.source.as_str(),
             (false, _) => "the host's system",
         })
+    }
+}
+
+fn values<T: Clone>(written: &[Sourced<T>]) -> Vec<T> {
+    written.iter().map(|entry| entry.value.clone()).collect()
+}
+
+fn file_access(access: TreeAccess) -> FileAccess {
+    match access {
+        TreeAccess::Read => FileAccess::Read,
+        TreeAccess::Write => FileAccess::Write,
     }
 }
 

@@ -2,12 +2,11 @@
 
 use std::fmt;
 
-use palisade_policy::FileAccess;
-
 use crate::effective::Effective;
 use crate::value;
 
 mod credentials;
+mod files;
 mod network;
 
 pub use credentials::describe_injection;
@@ -46,8 +45,8 @@ pub fn explain(policy: &Effective) -> Explanation {
     let section = |title, lines| Section { title, lines };
     let mut sections = vec![
         section("policy", parts(policy)),
-        section("workspace", workspace(policy)),
-        section("files", files(policy)),
+        section("workspace", files::workspace(policy)),
+        section("files", files::files(policy)),
         section("network", network::network(policy)),
         section("credentials", credentials::credentials(policy)),
         section("environment", environment(policy)),
@@ -63,27 +62,6 @@ fn parts(policy: &Effective) -> Vec<String> {
         return vec!["none: no network, the workspace writable, nothing else".to_owned()];
     }
     policy.parts.clone()
-}
-
-fn workspace(policy: &Effective) -> Vec<String> {
-    let path = policy.workspace.value.display();
-    vec![
-        format!("{path} ({})", policy.workspace.source),
-        format!("{} ({})", word(policy.access.value), policy.access.source),
-    ]
-}
-
-fn files(policy: &Effective) -> Vec<String> {
-    let mut lines = vec![
-        "read-only: the host's programs and libraries (/usr, /bin, /lib, /opt, named parts of /etc)".to_owned(),
-        "empty, gone with the session: the home folder, /tmp, /run".to_owned(),
-    ];
-    lines.extend(policy.shown.iter().map(|shown| {
-        let path = shown.path.written.display();
-        format!("{}: {path} ({})", word(shown.access), shown.source)
-    }));
-    lines.push("hidden: everything else".to_owned());
-    lines
 }
 
 fn environment(policy: &Effective) -> Vec<String> {
@@ -134,12 +112,5 @@ fn boundary(policy: &Effective) -> Vec<String> {
     match &policy.backend {
         Some(backend) => vec![format!("{} ({})", backend.value, backend.source)],
         None => vec!["native (default)".to_owned()],
-    }
-}
-
-fn word(access: FileAccess) -> &'static str {
-    match access {
-        FileAccess::Read => "read-only",
-        FileAccess::Write => "writable",
     }
 }

@@ -71,6 +71,8 @@ pub(crate) struct Filesystem {
     pub workspace: Option<Spanned<String>>,
     /// How the agent may use the workspace.
     pub access: Option<Spanned<Access>>,
+    /// What changes may take of the memory where `access = "scratch"`, such as `"2GiB"`.
+    pub scratch_size: Option<Spanned<Size>>,
     /// More files and folders to show, read-only. `~` is the home folder.
     #[serde(default)]
     pub read: Vec<Spanned<String>>,
@@ -80,6 +82,44 @@ pub(crate) struct Filesystem {
     /// Files and folders that are not shown though a profile names them.
     #[serde(default)]
     pub withhold: Vec<Spanned<String>>,
+    /// Names and paths that are hidden wherever they lie in what is shown, beside those that are hidden by themselves.
+    #[serde(default)]
+    pub mask: Vec<Spanned<String>>,
+    /// Names and paths that are not hidden though something above says so.
+    #[serde(default)]
+    pub unmask: Vec<Spanned<String>>,
+    /// Whether paths that the host would execute later are read-only in a writable workspace. They are, unless `false`.
+    pub protect: Option<Spanned<bool>>,
+    /// Folders that are kept between sessions, apart from the host's own.
+    #[serde(default)]
+    pub volume: Vec<Volume>,
+    /// File systems in memory, gone with the session.
+    #[serde(default)]
+    pub tmpfs: Vec<Tmpfs>,
+}
+
+/// A folder that is kept between sessions.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Volume {
+    /// Where it is inside. `~` is the home folder.
+    pub path: Spanned<String>,
+    /// Its name. Sessions that name the same one share it.
+    pub name: Spanned<String>,
+}
+
+/// A file system in memory.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tmpfs {
+    /// Where it is inside. `~` is the home folder.
+    pub path: Spanned<String>,
+    /// What it may hold, such as `"500MB"`.
+    pub size: Option<Spanned<Size>>,
+    /// Whether programs on it can be run. Not, unless `true`.
+    pub exec: Option<Spanned<bool>>,
 }
 
 /// How the agent may use the workspace.
@@ -89,6 +129,10 @@ pub(crate) struct Filesystem {
 pub(crate) enum Access {
     /// Shown, not to be changed.
     Read,
+    /// Changes live in memory and are gone with the session.
+    Scratch,
+    /// Changes are kept apart until they are applied (`palisade review`, `palisade apply`).
+    Review,
     /// Changes land on the host at once.
     Write,
 }

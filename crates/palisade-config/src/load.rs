@@ -1,7 +1,7 @@
 //! All layers, applied in order.
 
-use palisade_policy::{FileAccess, Layer, NetworkPolicy, NetworkPolicyBuilder, Request, Source};
-use palisade_workspace::Located;
+use palisade_policy::{Layer, NetworkPolicy, NetworkPolicyBuilder, Request, Source};
+use palisade_workspace::{Located, WorkspaceAccess};
 
 use crate::effective::{Effective, Environment, Sourced};
 use crate::error::PolicyError;
@@ -72,11 +72,20 @@ fn finish(
     let network = network(&mut draft, tightening);
     let access = draft
         .access
-        .unwrap_or_else(|| Sourced::new(FileAccess::Write, Source::new("default")));
+        .unwrap_or_else(|| Sourced::new(WorkspaceAccess::Write, Source::new("default")));
+    let protect = draft
+        .protect
+        .unwrap_or_else(|| Sourced::new(true, Source::new("default")));
     Effective {
         network,
         workspace: Sourced::new(workspace.value.real, workspace.source),
         access,
+        scratch_size: draft.scratch_size,
+        mask: draft.mask,
+        unmask: draft.unmask,
+        protect,
+        volumes: draft.volumes,
+        tmpfs: draft.tmpfs,
         shown: draft.shown,
         environment: Environment {
             pass: draft.pass,

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use palisade_policy::{Authority, CredentialName, FileAccess, HostPattern, Ports, Rule, Source};
-use palisade_workspace::{Home, Located, PathError};
+use palisade_policy::{Authority, CredentialName, HostPattern, Ports, Rule, Source};
+use palisade_workspace::{Home, Located, PathError, Tmpfs, Volume, WorkspaceAccess};
 
 use crate::breadth::{self, Breadth};
 use crate::effective::{Shown, Sourced};
@@ -21,6 +21,7 @@ use crate::text::Text;
 use crate::value;
 
 mod credential;
+pub(crate) mod files;
 mod rule;
 pub(crate) mod section;
 mod settle;
@@ -50,7 +51,13 @@ const DEFAULT_PASS: [&str; 7] = [
 pub(crate) struct Draft {
     pub backend: Option<Sourced<String>>,
     pub workspace: Option<Sourced<Located>>,
-    pub access: Option<Sourced<FileAccess>>,
+    pub access: Option<Sourced<WorkspaceAccess>>,
+    pub scratch_size: Option<Sourced<u64>>,
+    pub mask: Vec<Sourced<String>>,
+    pub unmask: Vec<Sourced<String>>,
+    pub protect: Option<Sourced<bool>>,
+    pub volumes: Vec<Sourced<Volume>>,
+    pub tmpfs: Vec<Sourced<Tmpfs>>,
     pub shown: Vec<Shown>,
     pub allow: Vec<Rule>,
     pub deny: Vec<Rule>,

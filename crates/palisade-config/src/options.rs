@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use palisade_policy::FileAccess;
+use palisade_workspace::WorkspaceAccess;
 
 /// What the command line says about the policy.
 #[derive(Clone, Debug, Default)]
@@ -14,8 +14,8 @@ pub struct Options {
     pub profiles: Vec<String>,
     /// `--workspace DIR`.
     pub workspace: Option<PathBuf>,
-    /// `--access read|write`.
-    pub access: Option<FileAccess>,
+    /// `--access read|scratch|review|write`.
+    pub access: Option<WorkspaceAccess>,
     /// `--allow HOST[:PORT]`, each.
     pub allow: Vec<String>,
     /// `--env NAME[=VALUE]`, each.

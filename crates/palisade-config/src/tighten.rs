@@ -5,12 +5,13 @@
 
 use std::ops::Range;
 
-use palisade_policy::{FileAccess, Host, HostPattern, NetworkPolicy, Request, Rule};
+use palisade_policy::{Host, HostPattern, NetworkPolicy, Request, Rule};
+use palisade_workspace::WorkspaceAccess;
 
 use crate::effective::Sourced;
 use crate::error::PolicyError;
 use crate::format::{self, PolicyFile};
-use crate::operator::section::access_of;
+use crate::operator::files::{access_of, patterns};
 use crate::operator::{Draft, allow_rule, deny_rule, meet, unread};
 use crate::spanned::Spanned;
 use crate::text::Text;
@@ -44,7 +45,7 @@ pub(crate) fn tighten(
     if let Some((key, span)) = widening_key(file) {
         return Err(may_not(text, span, &format!("`{key}` has no place in it")));
     }
-    access(draft, text, file)?;
+    files(draft, text, file)?;
     limits(draft, text, &file.limits)?;
     let deny: Result<Vec<Rule>, _> = file
         .network
@@ -101,6 +102,9 @@ fn widening_key(file: &PolicyFile) -> Option<(&'static str, Range<usize>)> {
         .or_else(|| first("filesystem.read", &files.read))
         .or_else(|| first("filesystem.write", &files.write))
         .or_else(|| first("filesystem.withhold", &files.withhold))
+        .or_else(|| first("filesystem.unmask", &files.unmask))
+        .or_else(|| Some(("filesystem.volume", files.volume.first()?.path.span())))
+        .or_else(|| Some(("filesystem.tmpfs", files.tmpfs.first()?.path.span())))
         .or_else(|| Some(("network.resolve", network.resolve.keys().next()?.span())))
         .or_else(|| first("network.extra_ca", &network.extra_ca))
         .or_else(|| {
@@ -116,21 +120,44 @@ fn widening_key(file: &PolicyFile) -> Option<(&'static str, Range<usize>)> {
         .or_else(|| Some(("environment.set", environment.set.keys().next()?.span())))
 }
 
-fn access(draft: &mut Draft, text: &Text, file: &PolicyFile) -> Result<(), PolicyError> {
-    let Some(written) = &file.filesystem.access else {
-        return Ok(());
-    };
+fn files(draft: &mut Draft, text: &Text, file: &PolicyFile) -> Result<(), PolicyError> {
+    let files = &file.filesystem;
+    if let Some(written) = &files.access {
+        access(draft, text, written)?;
+    }
+    if let Some(written) = &files.scratch_size {
+        let asked = Sourced::new(value::capacity(text, written)?, text.source_of(written));
+        smaller(&mut draft.scratch_size, asked, None, |message| {
+            may_not(text, written.span(), &message)
+        })?;
+    }
+    if let Some(written) = files.protect.as_ref().filter(|asked| !asked.get_ref()) {
+        let why = "`protect = false` gives something";
+        return Err(may_not(text, written.span(), why));
+    }
+    if let Some(written) = &files.protect {
+        draft.protect = Some(Sourced::new(true, text.source_of(written)));
+    }
+    draft.mask.extend(patterns(text, &files.mask)?);
+    Ok(())
+}
+
+fn access(
+    draft: &mut Draft,
+    text: &Text,
+    written: &Spanned<format::Access>,
+) -> Result<(), PolicyError> {
     let asked = access_of(*written.get_ref());
     let given = draft
         .access
         .as_ref()
-        .map_or(FileAccess::Write, |access| access.value);
+        .map_or(WorkspaceAccess::Write, |access| access.value);
     if asked > given {
-        return Err(may_not(
-            text,
-            written.span(),
-            "the workspace is read-only for this session",
-        ));
+        let why = match given {
+            WorkspaceAccess::Read => "the workspace is read-only for this session".to_owned(),
+            _ => format!("the access of this session is \"{given}\""),
+        };
+        return Err(may_not(text, written.span(), &why));
     }
     if asked < given {
         draft.access = Some(Sourced::new(asked, text.source_of(written)));

@@ -13,6 +13,9 @@ use crate::text::Text;
 /// The least memory a session can have. Below it a shell does not start, and a number this small is most often a forgotten unit.
 const LEAST_MEMORY: u64 = 8 << 20;
 
+/// The least a file system in memory can hold: one page.
+const LEAST_CAPACITY: u64 = 4 << 10;
+
 /// The least share of a processor: the shortest quota the kernel takes is 1 ms in 100 ms (kernel/sched/core.c, `min_cfs_quota_period`).
 const LEAST_CPUS: f64 = 0.01;
 
@@ -74,12 +77,26 @@ pub(crate) fn mapping(
     Ok((authority, address))
 }
 
-pub(crate) fn memory(text: &Text, written: &Spanned<Size>) -> Result<u64, PolicyError> {
-    let Some(bytes) = size(written.get_ref()) else {
+/// What a file system in memory may hold. One page is the least there is.
+pub(crate) fn capacity(text: &Text, written: &Spanned<Size>) -> Result<u64, PolicyError> {
+    let bytes = bytes(text, written)?;
+    if bytes < LEAST_CAPACITY {
         return Err(text
-            .wrong(written, "not a size")
-            .hint("write a number with a unit (`\"2GiB\"`, `\"500MB\"`), or plain bytes"));
-    };
+            .wrong(written, format!("{bytes} bytes hold nothing"))
+            .hint("a unit may be missing, as in `\"2GiB\"`; the least is 4KiB"));
+    }
+    Ok(bytes)
+}
+
+fn bytes(text: &Text, written: &Spanned<Size>) -> Result<u64, PolicyError> {
+    size(written.get_ref()).ok_or_else(|| {
+        text.wrong(written, "not a size")
+            .hint("write a number with a unit (`\"2GiB\"`, `\"500MB\"`), or plain bytes")
+    })
+}
+
+pub(crate) fn memory(text: &Text, written: &Spanned<Size>) -> Result<u64, PolicyError> {
+    let bytes = bytes(text, written)?;
     if bytes < LEAST_MEMORY {
         return Err(text
             .wrong(

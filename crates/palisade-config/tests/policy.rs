@@ -22,6 +22,8 @@ mod property;
 mod rules;
 #[path = "policy/tightening.rs"]
 mod tightening;
+#[path = "policy/workspace.rs"]
+mod workspace;
 #[path = "policy/world.rs"]
 mod world;
 #[path = "policy/wrong_credentials.rs"]

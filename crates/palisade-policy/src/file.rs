@@ -9,8 +9,19 @@ use crate::rule::Source;
 pub enum FileAccess {
     /// Shown, not to be changed.
     Read,
-    /// Shown, changes land on the host at once.
+    /// Shown, and can be changed inside. Where the change lands is [`FileGrant::lands`].
     Write,
+}
+
+/// What becomes of what is written inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lands {
+    /// It is on the host at once.
+    AtOnce,
+    /// It is kept apart, and is on the host once a person applies it.
+    WhenApplied,
+    /// It is gone with the session.
+    Never,
 }
 
 /// One path and all below it.
@@ -20,6 +31,8 @@ pub struct FileGrant {
     pub path: PathBuf,
     /// How it is shown.
     pub access: FileAccess,
+    /// What becomes of what is written there, where it can be written.
+    pub lands: Lands,
     /// Where it was written.
     pub source: Source,
 }
@@ -100,6 +113,7 @@ mod tests {
         FileGrant {
             path: path.into(),
             access,
+            lands: Lands::AtOnce,
             source: Source::new("test"),
         }
     }

@@ -41,7 +41,7 @@ pub use decision::{
     Request,
 };
 pub use denial::{Denial, DenialReason, NearMiss};
-pub use file::{FileAccess, FileDecision, FileGrant, FilePolicy};
+pub use file::{FileAccess, FileDecision, FileGrant, FilePolicy, Lands};
 pub use host::{Authority, DnsName, Host, HostError};
 pub use method::METHODS;
 pub use path::{PathError, PathPattern, PathPatternError, RequestPath};

@@ -12,19 +12,23 @@
 //! (invariant 2). It reads no environment, home or current directory: they come in as values. It prints nothing.
 #![forbid(unsafe_code)]
 
+mod changes;
 mod environment;
 mod gate_thread;
 mod id;
 mod limits;
 mod origin;
 mod plan;
+mod removal;
 mod run;
 mod sources;
 mod state;
 mod supervise;
 mod terminal;
 mod trust;
+mod volumes;
 
+pub use changes::{Changed, ContinueError, RecordedOwners};
 pub use environment::{Bundles, InnerEnvironment, PROXY_PORT};
 pub use id::SessionId;
 pub use origin::Origin;
@@ -33,3 +37,4 @@ pub use plan::{Plan, PlanError, Request, User};
 pub use run::{Handed, Outcome, Report, RunError, run};
 pub use state::{SessionRecord, StateDir, StateError};
 pub use trust::TrustError;
+pub use volumes::VolumeState;

@@ -11,12 +11,14 @@ use palisade_credential::{Credentials, Placeholder};
 use palisade_gate::{GateLimits, UpstreamProxy, UpstreamProxyError};
 use palisade_policy::NetworkPolicy;
 use palisade_protocol::{EgressWanted, Ownership, TreeAccess, TreeEntry};
-use palisade_workspace::{AgentAccount, TreeError, is_shown};
+use palisade_workspace::{AgentAccount, Kept, TreeError, VolumeName, WorkspaceAccess, is_shown};
 
 use crate::SessionId;
+use crate::changes::{ContinueError, check_continued};
 use crate::environment::{Bundles, InnerEnvironment, PROXY_PORT};
 use crate::limits::gate_limits;
 use crate::sources::{SourceShown, keep_sources};
+use crate::state::{SessionRecord, StateDir};
 use crate::trust::{Trust, TrustError, Wanted};
 
 /// Ports that are caught where the kernel cannot catch every port: the web, ssh, git's own protocol, DNS over TCP.
@@ -61,6 +63,8 @@ pub struct Request<'a> {
     pub program: Option<(&'a Path, &'a Path)>,
     /// Real paths of palisade's own folders, settings and state. Whoever can write there writes the next policy, or the log.
     pub own: &'a [PathBuf],
+    /// Where what outlives the session is kept, links resolved.
+    pub kept: &'a Kept,
     /// The session's credentials.
     pub credentials: &'a Credentials,
 }
@@ -74,6 +78,8 @@ pub struct Plan {
     pub program: String,
     /// The workspace.
     pub workspace: PathBuf,
+    /// How it may be used.
+    pub access: WorkspaceAccess,
     /// What the boundary is asked for.
     pub spec: BoundarySpec,
     /// What the gate permits.
@@ -82,6 +88,11 @@ pub struct Plan {
     pub upstream_proxy: Option<UpstreamProxy>,
     /// SHA-256 of the policy in plain words.
     pub policy_digest: String,
+    /// Volumes that are shown, and where all are.
+    pub(crate) volumes: Vec<VolumeName>,
+    pub(crate) volumes_folder: PathBuf,
+    /// The session whose changes this one goes on with.
+    pub(crate) continues: Option<SessionRecord>,
     /// What is trusted on both sides of the gate.
     pub(crate) trust: Trust,
     /// The gate's bounds.
@@ -137,11 +148,11 @@ impl Plan {
         )?;
         let added = std::mem::take(&mut trust.tree);
         let bundles = bundles(&trust, &added);
-        let mut tree = policy.tree_with(Path::new("/"), &account, added)?;
+        let mut tree = policy.tree_with(Path::new("/"), &account, added, request.kept)?;
         let program = request
             .program
             .map(|(found, real)| show_program(&mut tree, found, real));
-        keep_own_folders(&tree, request.own)?;
+        keep_own_folders(&tree, request)?;
         keep_sources(&tree, request.credentials)?;
         let workspace = policy.workspace.value.clone();
         let directory = if is_shown(&tree, request.current_dir) {
@@ -173,6 +184,7 @@ impl Plan {
                 },
                 hostname: account.hostname().to_owned(),
                 tree,
+                late_masks: true,
                 limits: policy.limits(),
                 egress: EgressWanted {
                     proxy_port: PROXY_PORT,
@@ -181,6 +193,14 @@ impl Plan {
                 foreground: false,
             },
             workspace,
+            access: policy.access.value,
+            volumes: policy
+                .volumes
+                .iter()
+                .map(|volume| volume.value.name.clone())
+                .collect(),
+            volumes_folder: request.kept.volumes.clone(),
+            continues: None,
             trust,
             limits: gate_limits(&policy.gate_limits),
             id,
@@ -189,6 +209,15 @@ impl Plan {
 }
 
 impl Plan {
+    /// Goes on with the changes that another session of the same workspace left undecided.
+    ///
+    /// # Errors
+    /// There are none, that session runs, or its workspace or access is another.
+    pub fn go_on(&mut self, state: &StateDir, from: &SessionId) -> Result<(), ContinueError> {
+        self.continues = Some(check_continued(state, from, self, self.access)?);
+        Ok(())
+    }
+
     /// Lets the gate accept the certificates of one more authority, PEM. The inside is not told of it.
     pub fn accept_servers_of(&mut self, authority_pem: &str) {
         self.trust.roots.extend_from_slice(authority_pem.as_bytes());
@@ -219,18 +248,25 @@ fn show_program<'a>(tree: &mut Vec<TreeEntry>, found: &'a Path, real: &Path) -> 
     found.parent().filter(|_| hidden)
 }
 
-fn keep_own_folders(tree: &[TreeEntry], own: &[PathBuf]) -> Result<(), PlanError> {
+fn keep_own_folders(tree: &[TreeEntry], request: &Request<'_>) -> Result<(), PlanError> {
+    let volumes = request.policy.volumes.iter();
+    let volumes: Vec<PathBuf> = volumes
+        .map(|volume| request.kept.volume(&volume.value.name))
+        .collect();
     for entry in tree {
-        let TreeEntry::Bind {
+        let (TreeEntry::Bind {
             source,
             access: TreeAccess::Write,
             ..
-        } = entry
+        }
+        | TreeEntry::Overlay { source, .. }) = entry
         else {
             continue;
         };
         let meets = |folder: &&PathBuf| folder.starts_with(source) || source.starts_with(folder);
-        if let Some(own) = own.iter().find(meets) {
+        if let Some(own) = request.own.iter().find(meets)
+            && !volumes.contains(source)
+        {
             return Err(PlanError::Own {
                 shown: source.clone(),
                 own: own.clone(),

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -13,11 +14,13 @@ use palisade_sys::rlimit::{Resource, lower};
 use palisade_sys::signalfd::SignalFd;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
+use crate::changes::{Changed, ContinueError, RecordedOwners};
 use crate::gate_thread::GateThread;
 use crate::plan::Plan;
 use crate::state::{Ending as RecordedEnding, SessionRecord, StateDir, StateError};
 use crate::supervise::{Ending, HANDLED, Supervisor};
 use crate::terminal::Terminal;
+use crate::{SessionId, changes, volumes};
 
 /// What became of a session.
 #[derive(Clone, Debug)]
@@ -26,6 +29,8 @@ pub struct Report {
     pub outcome: Outcome,
     /// What the gate did.
     pub gate: Summary,
+    /// What waits for review, where anything does.
+    pub changed: Option<Changed>,
 }
 
 /// How the agent ended.
@@ -58,6 +63,9 @@ pub enum RunError {
     /// The state folder.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The changes of an earlier session.
+    #[error(transparent)]
+    Continue(#[from] ContinueError),
     /// The audit log.
     #[error(transparent)]
     Audit(#[from] SinkError),
@@ -80,7 +88,7 @@ impl RunError {
             Self::State(_) | Self::Audit(_) => Some(
                 "palisade keeps its logs in $XDG_STATE_HOME/palisade or ~/.local/state/palisade",
             ),
-            Self::Gate(_) | Self::Own(..) => None,
+            Self::Continue(_) | Self::Gate(_) | Self::Own(..) => None,
         }
     }
 }
@@ -109,6 +117,8 @@ pub fn run(
     let mut terminal = Terminal::open();
     plan.spec.foreground = terminal.lend_at_once();
     let log = Log::open(&plan, backend.name(), state)?;
+    let _volumes = hold_volumes(&plan)?;
+    let kept = keep_changes(&plan, state)?;
     let mut running = backend.start(&plan.spec).map_err(RunError::Start)?;
     let endpoint = running.endpoint().map_err(RunError::Start)?;
     close_own_memory().map_err(own("close palisade's memory to others"))?;
@@ -124,6 +134,7 @@ pub fn run(
     drop(terminal);
     // Whatever happened above, nothing inside may outlive this point, and the gate's last events come after it.
     running.kill();
+    let changed = kept.and_then(|kept| kept.conclude(&log.record));
     let summary = gate
         .finish()
         .map_err(|error| RunError::Gate(error.to_string()))?;
@@ -137,7 +148,45 @@ pub fn run(
     Ok(Report {
         outcome,
         gate: summary,
+        changed,
     })
+}
+
+/// The folder of changes, removed where nothing is in it, whatever way the session ends.
+struct KeptChanges(PathBuf);
+
+impl KeptChanges {
+    fn conclude(&self, record: &SessionRecord) -> Option<Changed> {
+        changes::conclude(&self.0, record)
+    }
+}
+
+impl Drop for KeptChanges {
+    fn drop(&mut self) {
+        changes::forget_if_empty(&self.0);
+    }
+}
+
+/// Makes the place for changes, or takes over that of the session this one goes on from.
+fn keep_changes(plan: &Plan, state: &StateDir) -> Result<Option<KeptChanges>, RunError> {
+    let Some(folder) = changes::kept_folder(plan) else {
+        return Ok(None);
+    };
+    let from = plan.continues.as_ref();
+    match from.and_then(|record| SessionId::parse(&record.id)) {
+        Some(from) => {
+            changes::take_over(state, &from, folder)?;
+            state.continued(&from, &plan.id)?;
+        }
+        None => changes::make(folder, &plan.workspace, &plan.spec.identity)?,
+    }
+    Ok(Some(KeptChanges(folder.to_path_buf())))
+}
+
+fn hold_volumes(plan: &Plan) -> Result<Vec<File>, RunError> {
+    let held = plan.volumes.iter();
+    let held = held.map(|name| volumes::hold(&plan.volumes_folder, name, &plan.spec.identity));
+    Ok(held.collect::<Result<_, _>>()?)
 }
 
 /// From here on the process holds secrets: no debugger and no other program of the same user reads its memory, and none of
@@ -162,6 +211,7 @@ fn gate_config(plan: &mut Plan, handed: Handed, log: &Log) -> GateConfig {
 /// The session's log and record.
 struct Log {
     sink: Arc<LineSink>,
+    record: SessionRecord,
     /// Holds the lock that says the session runs. The sink writes through a second descriptor of the same file.
     _lock: File,
 }
@@ -173,6 +223,10 @@ impl Log {
             started_us: unix_micros(),
             command: plan.program.clone(),
             workspace: plan.workspace.clone(),
+            access: Some(plan.access.name().to_owned()),
+            owners: owners(plan)?,
+            continues: plan.continues.as_ref().map(|from| from.id.clone()),
+            continued_by: None,
             boundary: boundary.to_owned(),
             ended: None,
         };
@@ -187,7 +241,11 @@ impl Log {
             policy: plan.policy_digest.clone(),
         };
         sink.record(&Event::at(SystemTime::now(), start))?;
-        Ok(Self { sink, _lock: lock })
+        Ok(Self {
+            sink,
+            record,
+            _lock: lock,
+        })
     }
 
     fn close(
@@ -219,6 +277,18 @@ impl Log {
         };
         Ok(state.end(&plan.id, &ending)?)
     }
+}
+
+/// Whose the changes are: those of an earlier session keep their owner.
+fn owners(plan: &Plan) -> Result<Option<RecordedOwners>, RunError> {
+    if let Some(from) = &plan.continues {
+        return Ok(from.owners);
+    }
+    if changes::kept_folder(plan).is_none() {
+        return Ok(None);
+    }
+    let found = changes::owners(&plan.workspace, &plan.spec.identity);
+    found.map_err(|error| RunError::Own("read the owner of the workspace", error))
 }
 
 fn unix_micros() -> u64 {

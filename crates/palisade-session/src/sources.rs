@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
 use palisade_credential::Credentials;
-use palisade_protocol::{TreeAccess, TreeEntry};
+use palisade_protocol::{Changes, TreeAccess, TreeEntry};
 
 /// Links followed on the way to a file, as many as the kernel follows.
 const MOST_LINKS: usize = 40;
@@ -67,9 +67,15 @@ pub(crate) fn keep_sources(
 fn changeable<'a>(tree: &'a [TreeEntry], path: &Path) -> Option<&'a Path> {
     let way = way_to(path);
     tree.iter().find_map(|entry| match entry {
+        // What is kept to be reviewed lands there too, in the end.
         TreeEntry::Bind {
             source,
             access: TreeAccess::Write,
+            ..
+        }
+        | TreeEntry::Overlay {
+            source,
+            changes: Changes::Kept(_),
             ..
         } => {
             // Whoever can write a folder can put another file under each of its names.

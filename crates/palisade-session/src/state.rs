@@ -4,6 +4,8 @@
 //!   <state>/sessions/20261123-031502-k3f9c/session.json   what runs or ran
 //!                                          audit.jsonl    the audit log, locked while the session runs
 //!                                          ended.json     how it ended, once it has
+//!                                          changes/       what it changed, where that is reviewed (see `changes`)
+//!                                          continued.json which session went on with those
 //! ```
 //!
 //! Each file is written once. Replacing one by rename would cost more than the rest together where many sessions start:
@@ -18,6 +20,11 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::SessionId;
+use crate::changes::RecordedOwners;
+use crate::removal::remove_tree;
+
+/// Says who went on with a session's changes.
+const CONTINUED: &str = "continued.json";
 
 /// The folder that holds all sessions of one user.
 #[derive(Clone, Debug)]
@@ -34,6 +41,18 @@ pub struct SessionRecord {
     pub command: String,
     /// The workspace.
     pub workspace: PathBuf,
+    /// How the workspace could be used, as a policy says it. Records of older versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<String>,
+    /// Whose the pending changes are and become, in a session that root ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owners: Option<RecordedOwners>,
+    /// The session whose pending changes this one went on with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continues: Option<String>,
+    /// The session that went on with the pending changes of this one. Kept in a file of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continued_by: Option<String>,
     /// The backend.
     pub boundary: String,
     /// Once it ended: how. Kept in a file of its own.
@@ -66,6 +85,16 @@ pub struct StateError {
     operation: &'static str,
     path: PathBuf,
     error: io::Error,
+}
+
+impl StateError {
+    pub(crate) fn new(operation: &'static str, path: &Path, error: impl Into<io::Error>) -> Self {
+        Self {
+            operation,
+            path: path.to_path_buf(),
+            error: error.into(),
+        }
+    }
 }
 
 impl StateDir {
@@ -128,6 +157,8 @@ impl StateDir {
         // Half a file, as a crash may leave it, tells no more than none.
         let ended = fs::read(self.session(id).join("ended.json")).ok();
         record.ended = ended.and_then(|text| serde_json::from_slice(&text).ok());
+        let continued = fs::read(self.session(id).join(CONTINUED)).ok();
+        record.continued_by = continued.and_then(|text| serde_json::from_slice(&text).ok());
         Ok(record)
     }
 
@@ -148,7 +179,7 @@ impl StateDir {
         let removed = if self.running(id) {
             Err(io::ErrorKind::ResourceBusy.into())
         } else {
-            fs::remove_dir_all(&path)
+            remove_tree(&path)
         };
         removed.map_err(|error| StateError {
             operation: "remove",
@@ -188,6 +219,11 @@ impl StateDir {
         })?;
         self.write(id, "session.json", record)?;
         Ok(log)
+    }
+
+    /// Writes which session went on with the changes of another.
+    pub(crate) fn continued(&self, id: &SessionId, by: &SessionId) -> Result<(), StateError> {
+        self.write(id, CONTINUED, &by.as_str())
     }
 
     /// Writes how a session ended.

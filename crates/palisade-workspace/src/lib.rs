@@ -5,7 +5,8 @@
 //!   system_tree      /usr, /bin, /lib*, /opt and named parts of /etc, read-only; made-up /etc/passwd and kin;
 //!                    empty /tmp, /run and home; /proc and /dev
 //!   trust_tree       what programs trust, with roots of the operator and the session added, where there are any
-//!   workspace_tree   the workspace at its own path, what else the policy shows, policy files made read-only
+//!   workspace_tree   the workspace at its own path, itself or an overlay; what else the policy shows; volumes; policy
+//!                    files made read-only
 //! ```
 //!
 //! The three lists are built in this order. Whatever is not named here does not exist inside: the root is an allowlist.
@@ -24,6 +25,7 @@
 //! what it is given paths of.
 #![forbid(unsafe_code)]
 
+mod access;
 mod account;
 mod mask;
 pub mod changes;
@@ -35,11 +37,14 @@ mod system;
 mod trust;
 mod variables;
 
+pub use access::{Kept, Tmpfs, Volume, VolumeName, WorkspaceAccess, volume_folder};
 pub use account::AgentAccount;
 pub use mask::{
     BUILT_IN, Mask, MaskError, MaskPattern, MaskRule, MaskRules, Masks, PatternError, Why, WrittenPattern,
 };
-pub use paths::{Home, Located, PathError, check_shown, check_workspace, expand, locate};
+pub use paths::{
+    Home, Located, PathError, check_made, check_shown, check_workspace, expand, locate,
+};
 pub use plan::{ShownPath, WorkspacePlan, is_shown, workspace_tree};
 pub use secret_text::looks_like_secret;
 pub use system::{TreeError, system_tree};

@@ -158,6 +158,27 @@ pub fn check_shown(path: &Located, home: &Home, writable: bool) -> Result<(), Pa
     Ok(())
 }
 
+/// Whether something of the session's own may be put at a path inside: a volume, a file system in memory. Nothing has to be
+/// there on the host. `/tmp` may be replaced, since the host's is never shown.
+///
+/// # Errors
+/// The root, the home folder or one above it, a folder of the system, the kernel's and services' folders.
+pub fn check_made(path: &Path, home: &Home) -> Result<(), PathError> {
+    if path.parent().is_none() {
+        return Err(PathError::Root);
+    }
+    if home.written.starts_with(path) || home.real.starts_with(path) {
+        return Err(PathError::Home);
+    }
+    if is_host_only(path) {
+        return Err(PathError::HostService);
+    }
+    if is_system_path(path) && path != Path::new("/tmp") {
+        return Err(PathError::System);
+    }
+    Ok(())
+}
+
 /// Folders with things of every user and program, sockets among them: never shown whole, not even to be read.
 const CROWDED: [&str; 4] = ["/home", "/tmp", "/var", "/var/tmp"];
 

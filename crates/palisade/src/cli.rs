@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check, demo, doctor, explain, log, run, schema, sessions};
+use crate::commands::{check, demo, doctor, explain, log, run, schema, sessions, volume};
 use crate::failure;
 
 /// Run an AI agent inside a boundary, with one gate as its only way out.
@@ -34,6 +34,7 @@ pub(crate) enum Command {
     Sessions(sessions::Args),
     Doctor(doctor::Args),
     Demo(demo::Args),
+    Volume(volume::Args),
     Schema(schema::Args),
 }
 

@@ -10,7 +10,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use palisade_config::Effective;
-use palisade_session::{StateDir, User};
+use palisade_session::{SessionId, StateDir, User};
+use palisade_workspace::Kept;
 
 use crate::failure::Failure;
 
@@ -74,6 +75,14 @@ impl Surroundings {
         let names: BTreeSet<&str> = passed.chain(["PATH", "SHELL"]).collect();
         let value = |name: &str| Some((name.into(), std::env::var_os(name)?));
         names.into_iter().filter_map(value).collect()
+    }
+
+    /// Where what outlives this session is kept, links resolved.
+    pub(crate) fn kept(&self, id: &SessionId) -> Kept {
+        Kept {
+            changes: real_path(&self.state.changes(id)),
+            volumes: real_path(&self.state.volumes()),
+        }
     }
 
     /// Real paths of palisade's own folders, which no agent may write.

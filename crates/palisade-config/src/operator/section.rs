@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use palisade_policy::{CredentialName, FileAccess, Rule};
-use palisade_workspace::PathError;
+use palisade_policy::{CredentialName, Rule};
 
 use super::credential::{self, Folders};
 use super::settle::Written;
 use super::{Operator, allow_rule, deny_rule};
 use crate::breadth;
-use crate::effective::{Shown, Sourced};
+use crate::effective::Sourced;
 use crate::error::PolicyError;
 use crate::file;
 use crate::format::{self, PolicyFile};
@@ -33,97 +32,6 @@ impl Operator<'_> {
         self.credentials(text, &file.credentials)?;
         self.environment(text, file.environment)?;
         self.limits(text, &file.limits)
-    }
-
-    fn filesystem(&mut self, text: &Text, files: &format::Filesystem) -> Result<(), PolicyError> {
-        if let Some(folder) = &files.workspace {
-            let path = self.written_path(text, folder)?;
-            let source = text.source_of(folder);
-            self.draft.workspace =
-                Some(self.workspace(&path, source, |message| text.wrong(folder, message))?);
-        }
-        if let Some(access) = &files.access {
-            self.draft.access = Some(Sourced::new(
-                access_of(*access.get_ref()),
-                text.source_of(access),
-            ));
-        }
-        for (list, access) in [
-            (&files.read, FileAccess::Read),
-            (&files.write, FileAccess::Write),
-        ] {
-            for entry in list {
-                self.show(text, entry, access)?;
-            }
-        }
-        for entry in &files.withhold {
-            let path = self.written_path(text, entry)?;
-            self.draft.withheld_paths.push(path);
-        }
-        if text.is_profile() {
-            self.note_lost_state(text, &files.write);
-        }
-        Ok(())
-    }
-
-    /// A line if nothing of what a profile's tool would keep is on this machine: then it keeps nothing.
-    fn note_lost_state(&mut self, text: &Text, write: &[Spanned<String>]) {
-        let source = text.source(&(0..0));
-        let keeps = |shown: &Shown| shown.access == FileAccess::Write && shown.source == source;
-        if let Some(first) = write.first()
-            && !self.draft.shown.iter().any(keeps)
-        {
-            let first = first.get_ref();
-            self.draft.notes.push(format!(
-                "{}: nothing is kept after this session, since {first} and the like do not exist",
-                text.name
-            ));
-        }
-    }
-
-    /// One entry of `read` or `write`. A person's has to exist; a profile lists all the places a tool may use, so there
-    /// what is missing, or lies where it cannot be shown, is left out.
-    fn show(
-        &mut self,
-        text: &Text,
-        entry: &Spanned<String>,
-        access: FileAccess,
-    ) -> Result<(), PolicyError> {
-        let path = self.written_path(text, entry)?;
-        let found = palisade_workspace::locate(&path).and_then(|found| {
-            palisade_workspace::check_shown(&found, &self.home, access == FileAccess::Write)
-                .map(|()| found)
-        });
-        match found {
-            Ok(path) => {
-                let source = text.source_of(entry);
-                self.draft.shown.push(Shown {
-                    path,
-                    access,
-                    source,
-                });
-                Ok(())
-            }
-            Err(error) if text.is_profile() => {
-                if error != PathError::Missing {
-                    let note = format!("{} is left out: {} {error}", text.name, entry.get_ref());
-                    self.draft.notes.push(note);
-                }
-                Ok(())
-            }
-            Err(error) => {
-                let hint = match error {
-                    PathError::Missing => Some("create it, or take the entry out".to_owned()),
-                    PathError::Home => {
-                        Some("name the files and folders that are needed".to_owned())
-                    }
-                    _ => None,
-                };
-                Err(text
-                    .wrong(entry, format!("`{}` {error}", entry.get_ref()))
-                    .hint_if(hint))
-            }
-        }
     }
 
     fn network(&mut self, text: &Text, network: format::Network) -> Result<(), PolicyError> {
@@ -268,7 +176,7 @@ impl Operator<'_> {
         Ok(())
     }
 
-    fn written_path(
+    pub(super) fn written_path(
         &self,
         text: &Text,
         entry: &Spanned<String>,
@@ -280,12 +188,5 @@ impl Operator<'_> {
         let base = text.folder.as_deref().unwrap_or(Path::new("/"));
         palisade_workspace::expand(written, base, &self.around.home)
             .map_err(|error| text.wrong(entry, format!("`{written}` {error}")))
-    }
-}
-
-pub(crate) fn access_of(written: format::Access) -> FileAccess {
-    match written {
-        format::Access::Read => FileAccess::Read,
-        format::Access::Write => FileAccess::Write,
     }
 }

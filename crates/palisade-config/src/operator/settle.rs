@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use palisade_credential::{Definition, Source};
 use palisade_policy::{CredentialName, FileAccess, HostPattern, Rule};
-use palisade_workspace::SESSION_VARIABLES;
+use palisade_workspace::{SESSION_VARIABLES, WorkspaceAccess};
 
 use super::Draft;
+use super::files::not_the_workspace;
 use super::siblings::meet;
 use crate::effective::Sourced;
 use crate::error::PolicyError;
@@ -27,6 +28,7 @@ pub(crate) struct Written {
 /// Checks what all parts together say.
 pub(crate) fn settle(draft: &mut Draft, workspace: &Path) -> Result<(), PolicyError> {
     withhold(draft);
+    not_the_workspace(draft, workspace)?;
     credentials_exist(draft)?;
     placeholders(draft)?;
     secrets_stay_outside(draft)?;
@@ -150,10 +152,11 @@ fn secrets_stay_outside(draft: &mut Draft) -> Result<(), PolicyError> {
 
 /// A file that holds a secret, or a program that gives one, does not lie where the agent can read or change it.
 fn sources_stay_outside(draft: &Draft, workspace: &Path) -> Result<(), PolicyError> {
+    // What is reviewed lands as well, in the end.
     let write = draft
         .access
         .as_ref()
-        .is_none_or(|access| access.value == FileAccess::Write);
+        .is_none_or(|access| access.value >= WorkspaceAccess::Review);
     let shown = |path: &Path, writable: bool| {
         let real = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
         let by_workspace = real.starts_with(workspace) && (write || !writable);

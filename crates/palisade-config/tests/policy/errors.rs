@@ -168,9 +168,9 @@ fn values_out_of_a_fixed_set() {
     each_is_shown(
         r#"
 [filesystem]
-access = ‹"review"›
-  `review` is not known here
-  = help: use `read` or `write`
+access = ‹"rw"›
+  `rw` is not known here
+  = help: use `read`, `scratch`, `review` or `write`
 
 [[network.allow]]
 host = "a.example"

@@ -5,7 +5,7 @@ use std::path::Path;
 use palisade_config::explain;
 use palisade_policy::{FileAccess, FileDecision, Layer, Protocol};
 use palisade_protocol::TreeEntry;
-use palisade_workspace::AgentAccount;
+use palisade_workspace::{AgentAccount, WorkspaceAccess};
 
 use crate::world::{World, permits};
 
@@ -77,7 +77,7 @@ fn every_key_of_version_1_is_understood() {
     let policy = world.effective();
     assert_eq!(policy.backend.as_ref().unwrap().value, "native");
     assert_eq!(policy.workspace.value, world.project());
-    assert_eq!(policy.access.value, FileAccess::Read);
+    assert_eq!(policy.access.value, WorkspaceAccess::Read);
     let shown: Vec<_> = policy
         .shown
         .iter()
@@ -132,7 +132,7 @@ fn no_policy_means_no_network_and_a_writable_workspace() {
     let world = World::new();
     let policy = world.effective();
     assert_eq!(policy.workspace.value, world.project());
-    assert_eq!(policy.access.value, FileAccess::Write);
+    assert_eq!(policy.access.value, WorkspaceAccess::Write);
     assert!(policy.shown.is_empty() && policy.environment.set.is_empty());
     assert!(policy.network.allow_rules(Layer::Operator).is_empty());
     assert_eq!(policy.known_agent, None);
@@ -162,7 +162,7 @@ fn the_command_line_has_the_last_word() {
     let mut world = full();
     let other = world.put("other/x", "").parent().unwrap().to_path_buf();
     world.options.workspace = Some("../other".into());
-    world.options.access = Some(FileAccess::Write);
+    world.options.access = Some(WorkspaceAccess::Write);
     world.options.boundary = Some("container".into());
     world.options.allow = vec![
         "*.cli.example:8443".into(),
@@ -172,7 +172,7 @@ fn the_command_line_has_the_last_word() {
     world.options.env = vec!["CI".into(), "KEY=a=b".into()];
     let policy = world.effective();
     assert_eq!(policy.workspace.value, other);
-    assert_eq!(policy.access.value, FileAccess::Write);
+    assert_eq!(policy.access.value, WorkspaceAccess::Write);
     assert_eq!(policy.backend.as_ref().unwrap().value, "container");
     assert!(permits(&policy, "a.cli.example", 8443) && !permits(&policy, "a.cli.example", 443));
     assert!(permits(&policy, "[2001:db8::1]", 443) && permits(&policy, "bare.example", 80));
@@ -221,7 +221,9 @@ fn the_tree_holds_workspace_state_and_kept_policy() {
     world.put(".state/x", "");
     let policy = world.effective();
     let account = AgentAccount::new("ada", 1000, 1000, &world.home(), "box");
-    let tree = policy.tree(Path::new("/"), &account).unwrap();
+    let tree = policy
+        .tree(Path::new("/"), &account, &world.kept())
+        .unwrap();
     let files = policy.files(&tree);
     let may = |path: &str, access| {
         matches!(

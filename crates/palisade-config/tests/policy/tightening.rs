@@ -1,6 +1,7 @@
 //! The workspace's own file: what it may take away, and that it can give nothing.
 
-use palisade_policy::{Decision, DenialReason, FileAccess, Host, Request};
+use palisade_policy::{Decision, DenialReason, Host, Request};
+use palisade_workspace::WorkspaceAccess;
 
 use crate::world::{World, decide, permits};
 
@@ -21,7 +22,7 @@ fn it_takes_away() {
          [[network.allow]]\nhost = \"c.example.net\"\n[[network.deny]]\nhost = \"x.example.com\"\n",
     );
     let policy = world.effective();
-    assert_eq!(policy.access.value, FileAccess::Read);
+    assert_eq!(policy.access.value, WorkspaceAccess::Read);
     assert_eq!(policy.access.source.as_str(), "palisade.toml:3");
     let limits = policy.limits();
     assert_eq!(
@@ -143,6 +144,31 @@ fn whatever_gives_is_refused_with_its_place() {
             "[filesystem]\nwithhold = [\"~/x\"]",
             3,
             "`filesystem.withhold` has no place in it",
+        ),
+        (
+            "[filesystem]\nunmask = [\".env\"]",
+            3,
+            "`filesystem.unmask` has no place in it",
+        ),
+        (
+            "[filesystem]\nprotect = false",
+            3,
+            "`protect = false` gives something",
+        ),
+        (
+            "[[filesystem.volume]]\npath = \"~/x\"\nname = \"x\"",
+            3,
+            "`filesystem.volume` has no place in it",
+        ),
+        (
+            "[[filesystem.tmpfs]]\npath = \"~/x\"",
+            3,
+            "`filesystem.tmpfs` has no place in it",
+        ),
+        (
+            "[filesystem]\naccess = \"scratch\"",
+            3,
+            "the workspace is read-only for this session",
         ),
         (
             "[environment]\nwithhold = [\"TOKEN\"]",

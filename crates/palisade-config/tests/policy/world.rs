@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use palisade_config::{Effective, Options, PolicyError, Surroundings, load};
 use palisade_policy::{Decision, Host, HttpKind, HttpRequest, Request, RequestPath};
+use palisade_workspace::Kept;
 
 pub(crate) struct World {
     _dir: tempfile::TempDir,
@@ -48,6 +49,13 @@ impl World {
 
     pub(crate) fn workspace_policy(&self, content: &str) {
         self.put("project/palisade.toml", content);
+    }
+
+    pub(crate) fn kept(&self) -> Kept {
+        Kept {
+            changes: self.root.join("state/changes"),
+            volumes: self.root.join("state/volumes"),
+        }
     }
 
     pub(crate) fn around(&self) -> Surroundings {

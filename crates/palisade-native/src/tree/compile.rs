@@ -182,7 +182,8 @@ impl Compiler<'_> {
         match changes {
             Changes::Kept(folder) => {
                 let opener = &mut self.opener;
-                let (folder, _) = opener.open(folder, TreeAccess::Write, Ownership::Host)?;
+                // Run by root, it may be another session's: what that agent owned, this one owns.
+                let (folder, _) = opener.open(folder, TreeAccess::Write, ownership)?;
                 self.attach_hidden(folder, &above);
             }
             Changes::Memory { size } => self.push(Action::Memory {
@@ -434,7 +435,6 @@ impl Compiler<'_> {
             return Ok(empties.clone());
         }
         let (file, directory) = (self.hidden_name()?, self.hidden_name()?);
-        self.plan.hidden.extend([file.clone(), directory.clone()]);
         let empties = Empties { file, directory };
         self.plan.empties = Some(empties.clone());
         self.push(Action::Empties);

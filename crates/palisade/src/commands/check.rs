@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use palisade_config::Effective;
 use palisade_policy::{
     Authority, Decision, Denial, DenialReason, FileAccess, FileDecision, HttpKind, Inspection,
-    METHODS, Permit, Request,
+    Lands, METHODS, Permit, Request,
 };
+use palisade_session::SessionId;
 use palisade_workspace::AgentAccount;
 
 use self::asked::Asked;
@@ -205,7 +207,8 @@ fn check_path(
         &here.home,
         "palisade",
     );
-    let tree = policy.tree(Path::new("/"), &account)?;
+    let no_session = SessionId::new(SystemTime::now(), 0);
+    let tree = policy.tree(Path::new("/"), &account, &here.kept(&no_session))?;
     let files = policy.files(&tree);
     let path = real_path(&here.current_dir.join(expand_home(path, &here.home)));
     let shown = harmless(&path.display().to_string());
@@ -223,6 +226,9 @@ fn check_path(
                 grant.path.display(),
                 grant.source
             );
+            if access == FileAccess::Write {
+                say_where_it_lands(grant.lands);
+            }
             return Ok(true);
         }
         FileDecision::ReadOnly(grant) => {
@@ -249,6 +255,16 @@ fn check_path(
         FileDecision::BadPath => return Err(Failure::new(format!("`{shown}` is not a path"))),
     }
     Ok(false)
+}
+
+fn say_where_it_lands(lands: Lands) {
+    match lands {
+        Lands::AtOnce => {}
+        Lands::WhenApplied => println!("  kept apart from the host's file until `palisade apply`"),
+        Lands::Never => println!(
+            "  in memory alone: the host's file stays as it is, and the change is gone with the session"
+        ),
+    }
 }
 
 fn expand_home(path: &Path, home: &Path) -> PathBuf {

@@ -46,8 +46,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
 /// How well each control would be held on this machine.
 fn print_enforcement(policy: &Effective, here: &Surroundings) -> Result<(), Failure> {
     let backend = backends::of_policy(policy)?;
+    let id = SessionId::new(SystemTime::now(), 0);
     let plan = Plan::new(
-        SessionId::new(SystemTime::now(), 0),
+        id.clone(),
         &Request {
             policy,
             argv: &["true".into()],
@@ -57,6 +58,7 @@ fn print_enforcement(policy: &Effective, here: &Surroundings) -> Result<(), Fail
             user: &here.user,
             program: None,
             own: &here.own_folders(),
+            kept: &here.kept(&id),
             credentials: &Credentials::none(),
         },
     )?;

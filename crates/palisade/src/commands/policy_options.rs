@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use palisade_config::{Effective, Options};
-use palisade_policy::FileAccess;
+use palisade_workspace::WorkspaceAccess;
 
 use crate::backends;
 use crate::failure::Failure;
@@ -42,6 +42,10 @@ pub(crate) struct PolicyOptions {
 pub(crate) enum Access {
     /// Nothing in it can be changed.
     Read,
+    /// Changes live in memory and are gone with the session.
+    Scratch,
+    /// Changes are kept apart until you apply them (palisade review).
+    Review,
     /// Changes land at once.
     Write,
 }
@@ -54,8 +58,10 @@ impl PolicyOptions {
             profiles: self.profile.clone(),
             workspace: self.workspace.clone(),
             access: self.access.map(|access| match access {
-                Access::Read => FileAccess::Read,
-                Access::Write => FileAccess::Write,
+                Access::Read => WorkspaceAccess::Read,
+                Access::Scratch => WorkspaceAccess::Scratch,
+                Access::Review => WorkspaceAccess::Review,
+                Access::Write => WorkspaceAccess::Write,
             }),
             allow: self.allow.clone(),
             env: self.env.clone(),

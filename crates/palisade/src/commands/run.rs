@@ -12,7 +12,9 @@ use palisade_config::Effective;
 use palisade_credential::Credentials;
 use palisade_gate::Summary;
 use palisade_protocol::{TreeAccess, TreeEntry};
-use palisade_session::{Handed, Outcome, Plan, Report, Request, RunError, SessionId};
+use palisade_session::{
+    Changed, ContinueError, Handed, Outcome, Plan, Report, Request, RunError, SessionId,
+};
 use palisade_workspace::{Home, check_shown, locate};
 
 use super::policy_options::{PolicyOptions, load};
@@ -36,6 +38,9 @@ pub(crate) struct Args {
     /// Say nothing unless palisade fails.
     #[arg(long, short)]
     quiet: bool,
+    /// Go on with the undecided changes of an earlier session of this workspace (access review).
+    #[arg(long = "continue", value_name = "SESSION")]
+    go_on_from: Option<String>,
     /// The command and its arguments.
     #[arg(trailing_var_arg = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -55,7 +60,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let backend = backends::of_policy(&policy)?;
     let id = SessionId::new(SystemTime::now(), random());
     let program = lone_program(&args.command[0], &here);
-    let plan = Plan::new(
+    let mut plan = Plan::new(
         id.clone(),
         &Request {
             policy: &policy,
@@ -68,9 +73,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
                 .as_ref()
                 .map(|(found, real)| (found.as_path(), real.as_path())),
             own: &here.own_folders(),
+            kept: &here.kept(&id),
             credentials: &credentials,
         },
     )?;
+    if let Some(earlier) = &args.go_on_from {
+        go_on(&mut plan, &here, earlier)?;
+    }
     if !args.quiet {
         say_notes(&policy);
         say_missing(&credentials);
@@ -86,6 +95,30 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     notices.say_held();
     let report = report.map_err(|error| failed(&error))?;
     finish(args, &here, &id, &report)
+}
+
+/// Lets the session start on what an earlier one changed.
+fn go_on(plan: &mut Plan, here: &Surroundings, earlier: &str) -> Result<(), Failure> {
+    let unknown = || {
+        Failure::new(format!(
+            "`{}` is not the name of a session",
+            harmless(earlier)
+        ))
+    };
+    let earlier = SessionId::parse(earlier)
+        .ok_or_else(|| unknown().hint("`palisade sessions` lists them"))?;
+    plan.go_on(&here.state, &earlier).map_err(|error| {
+        let hint = match &error {
+            ContinueError::State(_) | ContinueError::None(_) => {
+                "`palisade sessions` shows which have pending changes"
+            }
+            ContinueError::Runs(_) => "wait for its end, or start without --continue",
+            ContinueError::Workspace { .. } => "start in that folder, or name it with --workspace",
+            ContinueError::Access(_) => "add `--access review`",
+            ContinueError::Busy(_) => "wait for it, or finish it with `palisade apply --resume`",
+        };
+        Failure::new(&error).hint(hint)
+    })
 }
 
 fn failed(error: &RunError) -> Failure {
@@ -160,6 +193,9 @@ fn finish(
         if let Some(line) = denied_line(id, &report.gate) {
             eprintln!("{line}");
         }
+        if let Some(changed) = &report.changed {
+            eprintln!("{}", changed_line(id, changed));
+        }
     }
     if let Outcome::NotStarted(errno) = report.outcome {
         return Err(not_started(args, here, errno));
@@ -197,6 +233,20 @@ fn denied_line(id: &SessionId, gate: &Summary) -> Option<String> {
         "palisade: denied {requests}: {}; see `palisade log {id} --denied`",
         hosts.join(", ")
     ))
+}
+
+/// The one line at the end, when something waits for review.
+fn changed_line(id: &SessionId, changed: &Changed) -> String {
+    match changed {
+        Changed::Paths(1) => format!("palisade: 1 file changed; see `palisade review {id}`"),
+        Changed::Paths(count) => {
+            format!("palisade: {count} files changed; see `palisade review {id}`")
+        }
+        Changed::Unreadable(why) => format!(
+            "palisade: the changes of the session are kept, and cannot be counted: {}",
+            harmless(why)
+        ),
+    }
 }
 
 /// Says why the agent's program did not start. The usual reason is that it lies where the policy shows nothing.

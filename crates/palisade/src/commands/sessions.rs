@@ -27,17 +27,24 @@ pub(crate) struct Args {
 enum SessionsCommand {
     /// Remove the records and logs of old sessions.
     Prune {
-        /// How many of the newest to keep. Sessions that run are kept as well.
+        /// How many of the newest to keep. Sessions that run, or have changes that are not decided, are kept as well.
         #[arg(long, value_name = "NUMBER")]
         keep: usize,
+        /// Remove sessions with pending changes too: what they changed is lost.
+        #[arg(long)]
+        discard_changes: bool,
     },
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let state = Surroundings::read()?.state;
-    if let Some(SessionsCommand::Prune { keep }) = args.command {
-        return prune(&state, keep);
+    if let Some(SessionsCommand::Prune {
+        keep,
+        discard_changes,
+    }) = args.command
+    {
+        return prune(&state, keep, discard_changes);
     }
     let mut out = io::stdout().lock();
     let palette = Palette::for_stdout();
@@ -47,10 +54,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         if args.running && !running {
             continue;
         }
+        let pending = !running && state.has_pending(&record);
         let line = if args.json {
-            json_line(&record, running)
+            json_line(&record, running, pending)
         } else {
-            text_line(&record, running, palette)
+            text_line(&record, running, pending, palette)
         };
         if writeln!(out, "{line}").is_err() {
             break;
@@ -59,29 +67,39 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn prune(state: &StateDir, keep: usize) -> Result<ExitCode, Failure> {
+fn prune(state: &StateDir, keep: usize, discard_changes: bool) -> Result<ExitCode, Failure> {
     let sessions = state.sessions()?;
     let old = &sessions[..sessions.len().saturating_sub(keep)];
     let ended = old
         .iter()
         .filter_map(|record| SessionId::parse(&record.id))
         .filter(|id| !state.running(id));
-    let mut removed = 0;
+    let (mut removed, mut undecided) = (0, 0);
     for id in ended {
+        if !discard_changes && state.record(&id).is_ok_and(|r| state.has_pending(&r)) {
+            undecided += 1;
+            continue;
+        }
         state.remove(&id)?;
         removed += 1;
     }
     println!("removed {removed}, kept {}", sessions.len() - removed);
+    if undecided > 0 {
+        println!(
+            "{undecided} of them for their pending changes: see `palisade review SESSION`, or remove them with --discard-changes"
+        );
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-fn json_line(record: &SessionRecord, running: bool) -> String {
+fn json_line(record: &SessionRecord, running: bool, pending: bool) -> String {
     let mut value = serde_json::to_value(record).unwrap_or_default();
     value["running"] = running.into();
+    value["pending_changes"] = pending.into();
     value.to_string()
 }
 
-fn text_line(record: &SessionRecord, running: bool, palette: Palette) -> String {
+fn text_line(record: &SessionRecord, running: bool, pending: bool, palette: Palette) -> String {
     let outcome = match &record.ended {
         Some(ended) => format!("exit {:<3}", ended.status),
         None if running => palette.good("running "),
@@ -97,8 +115,13 @@ fn text_line(record: &SessionRecord, running: bool, palette: Palette) -> String 
         harmless(&record.command),
         harmless(&record.workspace.to_string_lossy())
     );
+    let pending = match (pending, &record.continued_by) {
+        (true, _) => palette.warn("  changes pending"),
+        (false, Some(by)) => palette.faint(&format!("  changes went on to {}", harmless(by))),
+        (false, None) => String::new(),
+    };
     format!(
-        "{}  {outcome}  {what}  {}",
+        "{}  {outcome}  {what}  {}{pending}",
         record.id,
         palette.faint(&counts)
     )

@@ -37,6 +37,9 @@ pub(super) fn mount(root: BorrowedFd<'_>, overlay: &Overlay) -> rustix::io::Resu
     let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     // Notes in trusted.* could not be read by who reviews the changes without root.
     fsconfig_set_flag(context.as_fd(), c"userxattr")?;
+    // The default is the distribution's. Where it is on, the kernel falls back to off in a user namespace, and says so in
+    // its log.
+    fsconfig_set_string(context.as_fd(), c"index", c"off")?;
     fsconfig_set_string(context.as_fd(), c"lowerdir", &*overlay.lower)?;
     fsconfig_set_string(context.as_fd(), c"upperdir", &*overlay.upper)?;
     fsconfig_set_string(context.as_fd(), c"workdir", &*overlay.work)?;

@@ -147,7 +147,7 @@ pub(super) fn session(options: &PolicyOptions, origin: SocketAddr) -> Result<Exi
     let credentials = Credentials::none();
     let id = SessionId::new(SystemTime::now(), random());
     let mut plan = Plan::new(
-        id,
+        id.clone(),
         &Request {
             policy: &policy,
             argv: &argv,
@@ -159,6 +159,7 @@ pub(super) fn session(options: &PolicyOptions, origin: SocketAddr) -> Result<Exi
                 .as_ref()
                 .map(|(found, real)| (found.as_path(), real.as_path())),
             own: &here.own_folders(),
+            kept: &here.kept(&id),
             credentials: &credentials,
         },
     )?;

@@ -1,0 +1,61 @@
+use super::*;
+
+fn agent() -> Identity {
+    Identity {
+        uid: 1000,
+        gid: 1000,
+        host_uid: rustix::process::geteuid().as_raw(),
+        host_gid: rustix::process::getegid().as_raw(),
+    }
+}
+
+#[test]
+fn the_folders_are_the_agents_alone_and_the_top_one_has_the_workspaces_mode() {
+    let world = tempfile::tempdir().unwrap();
+    let (workspace, folder) = (world.path().join("w"), world.path().join("changes"));
+    fs::create_dir(&workspace).unwrap();
+    fs::set_permissions(&workspace, Permissions::from_mode(0o2775)).unwrap();
+    make(&folder, &workspace, &agent()).unwrap();
+    let mode = |name: &str| fs::metadata(folder.join(name)).unwrap().mode() & 0o7777;
+    assert_eq!(
+        (mode(""), mode("upper"), mode("work")),
+        (0o700, 0o775, 0o700)
+    );
+    assert_eq!(mode("began"), 0o600);
+    assert!(make(&folder, &workspace, &agent()).is_err(), "never twice");
+}
+
+#[test]
+fn an_empty_change_set_is_not_kept_and_a_touched_file_is_none() {
+    let world = tempfile::tempdir().unwrap();
+    let (workspace, folder) = (world.path().join("w"), world.path().join("changes"));
+    fs::create_dir(&workspace).unwrap();
+    fs::write(workspace.join("same"), "same").unwrap();
+    let record = SessionRecord {
+        id: "s".into(),
+        started_us: 0,
+        command: String::new(),
+        workspace: workspace.clone(),
+        access: None,
+        owners: None,
+        continues: None,
+        continued_by: None,
+        boundary: String::new(),
+        ended: None,
+    };
+    make(&folder, &workspace, &agent()).unwrap();
+    assert_eq!(conclude(&folder, &record), None);
+    assert!(!folder.exists());
+
+    make(&folder, &workspace, &agent()).unwrap();
+    let upper = folder.join("upper");
+    fs::copy(workspace.join("same"), upper.join("same")).unwrap();
+    assert_eq!(conclude(&folder, &record), None);
+    assert!(!folder.exists());
+
+    make(&folder, &workspace, &agent()).unwrap();
+    fs::write(upper.join("same"), "other").unwrap();
+    fs::write(upper.join("new"), "").unwrap();
+    assert_eq!(conclude(&folder, &record), Some(Changed::Paths(2)));
+    assert!(upper.join("new").exists());
+}
