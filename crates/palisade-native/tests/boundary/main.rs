@@ -6,5 +6,6 @@ mod lifetime;
 mod machine;
 mod mask;
 mod network;
+mod overlay;
 mod support;
 mod terminal;
