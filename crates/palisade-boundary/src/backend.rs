@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::path::Path;
 
 use palisade_protocol::EgressEndpoint;
 
@@ -51,8 +52,27 @@ pub trait Running {
     /// The connection to the inside broke.
     fn request(&mut self, request: Request) -> io::Result<()>;
 
+    /// A hand that lays masks while the agent runs; none if this backend has none. Called once, after
+    /// [`Running::endpoint`].
+    ///
+    /// # Errors
+    /// It could not be made.
+    fn masker(&mut self) -> io::Result<Option<Box<dyn Masker>>> {
+        Ok(None)
+    }
+
     /// Ends everything inside and waits until it is gone.
     fn kill(&mut self);
+}
+
+/// Lays masks over paths inside while the agent runs.
+pub trait Masker: Send {
+    /// Lays something empty and read-only over a path inside. A path that is gone, or is a link by now, is left alone,
+    /// as is one that is masked already.
+    ///
+    /// # Errors
+    /// It is there and could not be masked.
+    fn mask(&mut self, path: &Path, directory: bool) -> io::Result<()>;
 }
 
 /// What happened to the agent's process.

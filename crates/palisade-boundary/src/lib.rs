@@ -22,6 +22,6 @@ mod probe;
 mod spec;
 
 pub use assess::{Assessment, Enforcement};
-pub use backend::{AgentEvent, Backend, Request, Running, StartError};
+pub use backend::{AgentEvent, Backend, Masker, Request, Running, StartError};
 pub use probe::{Capability, CapabilityState, Probe};
 pub use spec::{BoundarySpec, Command, Identity, Limits};

@@ -16,6 +16,8 @@ pub struct BoundarySpec {
     pub hostname: String,
     /// The file tree, in building order.
     pub tree: Vec<TreeEntry>,
+    /// Whether more may have to be masked while the agent runs ([`Running::masker`](crate::Running::masker)).
+    pub late_masks: bool,
     /// Resource limits.
     pub limits: Limits,
     /// The way to the gate.

@@ -9,6 +9,7 @@
 //!   review:SOURCE:CHANGES  lay an overlay over a host folder, its changes in another
 //!   scratch-of:SOURCE[:BYTES]  the same, its changes in memory
 //!   mask:PATH              hide a path
+//!   later:WHEN:PATH        hide a path once another exists, and make WHEN.done then
 //!   masks:FOLDER:COUNT     hide that many files of a folder, named 0, 1, 2 and so on
 //!   tmpfs:PATH[:BYTES]     a file system in memory; tmpfs-exec: one with programs
 //!   dir:PATH  link:PATH:TARGET  file:PATH:CONTENT  scratch:PATH:MODE  proc  dev
@@ -26,12 +27,13 @@ use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg,
 };
 use palisade_boundary::{
-    AgentEvent, Backend, BoundarySpec, Command, Identity, Limits, Request, Running,
+    AgentEvent, Backend, BoundarySpec, Command, Identity, Limits, Masker, Request, Running,
 };
 use palisade_native::NativeBackend;
 use palisade_protocol::{
@@ -48,6 +50,7 @@ struct Options {
     spec: BoundarySpec,
     serve: bool,
     filter: Vec<Instruction>,
+    later: Vec<(PathBuf, PathBuf)>,
 }
 
 fn main() -> ExitCode {
@@ -72,9 +75,26 @@ fn run(options: &Options) -> Result<u8, Box<dyn std::error::Error>> {
     } else {
         sockets
     };
+    if !options.later.is_empty() {
+        let masker = running.masker()?.ok_or("no masker")?;
+        let later = options.later.clone();
+        std::thread::spawn(move || mask_later(masker, &later));
+    }
     let code = supervise(running.as_mut(), options.spec.foreground)?;
     drop(kept);
     Ok(code)
+}
+
+fn mask_later(mut masker: Box<dyn Masker>, later: &[(PathBuf, PathBuf)]) {
+    for (when, path) in later {
+        while !when.exists() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        if let Err(error) = masker.mask(path, path.is_dir()) {
+            eprintln!("enter: mask {}: {error}", path.display());
+        }
+        let _ = std::fs::write(when.with_extension("done"), "");
+    }
 }
 
 /// Puts the refusals on this process, to stand for another kernel or a container's filter.
@@ -252,6 +272,7 @@ fn parse(mut arguments: Vec<OsString>) -> Options {
             },
             hostname: "palisade".into(),
             tree: Vec::new(),
+            late_masks: false,
             limits: Limits::default(),
             egress: EgressWanted {
                 proxy_port: 3128,
@@ -261,6 +282,7 @@ fn parse(mut arguments: Vec<OsString>) -> Options {
         },
         serve: false,
         filter: Vec::new(),
+        later: Vec::new(),
     };
     for argument in arguments.iter().filter(|a| *a != "--") {
         option(&mut options, argument.to_str().expect("utf-8"));
@@ -335,6 +357,10 @@ fn option(options: &mut Options, text: &str) {
         "memory" => spec.limits.memory = Some(rest.parse().expect("bytes")),
         "processes" => spec.limits.processes = Some(rest.parse().expect("count")),
         "cpus" => spec.limits.cpus = Some(rest.parse().expect("number")),
+        "later" => {
+            spec.late_masks = true;
+            options.later.push((path, second.into()));
+        }
         "serve" => options.serve = true,
         "foreground" => spec.foreground = true,
         "refuse" => refuse(&mut options.filter, rest),

@@ -101,6 +101,7 @@ mod tests {
             },
             hostname: "palisade".into(),
             tree: Vec::new(),
+            late_masks: false,
             limits,
             egress: EgressWanted {
                 proxy_port: 3128,

@@ -17,8 +17,9 @@ use crate::child::{AgentPlan, ChildPlan, NetworkPlan};
 use crate::egress::{MOST_SOCKETS, Outbox};
 use crate::explain::{cannot, os, refused_namespaces};
 use crate::limits::{LimitsPlan, Surroundings, Watch};
+use crate::masker::Namespaces;
 use crate::running::NativeRunning;
-use crate::tree::Opener;
+use crate::tree::{Opener, TreePlan};
 use crate::{filter, identity, inside, limits, program, streams, tree};
 
 /// The Linux kernel's own means: namespaces, mounts, Landlock, a system-call filter, control groups.
@@ -61,6 +62,7 @@ impl Backend for NativeBackend {
             spec: spec.clone(),
             control,
             init,
+            inside: None,
             limits,
             watch,
             ended: false,
@@ -69,6 +71,11 @@ impl Backend for NativeBackend {
         let pid = running.init.pid;
         // Where init failed in the meantime, its reason is the better one.
         identity::map(pid, &spec.identity, own).map_err(|e| running.failure().unwrap_or(e))?;
+        if spec.late_masks {
+            let inside = Namespaces::of(pid);
+            let inside = inside.map_err(|e| cannot("keep hold of the inside".into(), os(&e)))?;
+            running.inside = Some(inside);
+        }
         running
             .limits
             .attach(pid.as_raw_nonzero().get().cast_unsigned())?;
@@ -119,7 +126,7 @@ fn child_plan(
             )
         }),
         hostname: c_string(OsStr::new(&spec.hostname), "host name")?,
-        tree: tree::compile(&spec.tree, spec.limits.memory, &mut opener)?,
+        tree: tree(spec, &mut opener)?,
         agent: AgentPlan {
             directory: c_string(spec.command.directory.as_os_str(), "working directory")?,
             program: program::program(&spec.command)?,
@@ -131,6 +138,12 @@ fn child_plan(
             stack: Stack::new(),
         },
     })
+}
+
+fn tree(spec: &BoundarySpec, opener: &mut Opener) -> Result<TreePlan, StartError> {
+    let mut plan = tree::compile(&spec.tree, spec.limits.memory, opener)?;
+    plan.late_masks = spec.late_masks;
+    Ok(plan)
 }
 
 fn network(spec: &BoundarySpec) -> Result<NetworkPlan, StartError> {

@@ -34,6 +34,7 @@ pub mod filter;
 mod identity;
 mod inside;
 pub mod limits;
+mod masker;
 pub mod probe;
 mod program;
 mod running;

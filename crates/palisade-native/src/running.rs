@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use palisade_boundary::{AgentEvent, BoundarySpec, Request, Running, StartError};
+use palisade_boundary::{AgentEvent, BoundarySpec, Masker, Request, Running, StartError};
 use palisade_protocol::{EgressEndpoint, InitEvent, InitRequest};
 use palisade_sys::clone::Child;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -15,6 +15,7 @@ use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_si
 use crate::egress::{Message, receive};
 use crate::explain::{cannot, failed_step};
 use crate::limits::{LimitsPlan, Watch};
+use crate::masker::{Namespaces, NativeMasker};
 
 /// How long building may take. It takes milliseconds; a host path on a dead network file system takes for ever.
 const BUILD_DEADLINE: Duration = Duration::from_secs(10);
@@ -24,6 +25,8 @@ pub(crate) struct NativeRunning {
     pub(crate) spec: BoundarySpec,
     pub(crate) control: OwnedFd,
     pub(crate) init: Child,
+    /// Where more may have to be masked.
+    pub(crate) inside: Option<Namespaces>,
     pub(crate) limits: LimitsPlan,
     /// Where the limits have to be looked after from outside.
     pub(crate) watch: Option<Watch>,
@@ -103,6 +106,13 @@ impl Running for NativeRunning {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             other => other,
         }
+    }
+
+    fn masker(&mut self) -> io::Result<Option<Box<dyn Masker>>> {
+        let Some(inside) = self.inside.take() else {
+            return Ok(None);
+        };
+        Ok(Some(Box::new(NativeMasker::start(&inside)?)))
     }
 
     fn kill(&mut self) {

@@ -6,7 +6,7 @@ mod host;
 mod layers;
 mod mounts;
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
 
 pub(crate) use compile::compile;
@@ -15,14 +15,19 @@ pub(crate) use host::{Opener, open_tree as open_host_tree};
 /// Where made-up files that are shown elsewhere lie while the tree is built, below the new root.
 pub(crate) const HIDDEN: &str = ".palisade";
 
+/// What masks are copies of, below it.
+pub(crate) const EMPTY_FILE: &CStr = c".palisade/file";
+pub(crate) const EMPTY_DIRECTORY: &CStr = c".palisade/directory";
+
 /// The whole tree.
 #[derive(Debug)]
 pub(crate) struct TreePlan {
     /// Size of the file system in memory, as its mount option takes it.
     pub(crate) memory: CString,
     pub(crate) steps: Vec<Step>,
-    /// What masks are copies of, where there are any.
+    /// What masks are copies of, where there are any. Their names stay where more may be wanted later.
     pub(crate) empties: Option<Empties>,
+    pub(crate) late_masks: bool,
     /// What to remove from [`HIDDEN`] once it is shown where it belongs.
     pub(crate) hidden: Vec<CString>,
     /// Where the agent may write.

@@ -2,7 +2,7 @@
 
 mod overlay;
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use palisade_protocol::SetupStep;
@@ -269,11 +269,14 @@ fn take_off(path: &CStr) -> rustix::io::Result<()> {
 
 /// Takes away the names of what is shown elsewhere. A directory that still serves as somebody's scratch stays, unreadable.
 fn tidy(root: BorrowedFd<'_>, plan: &TreePlan) -> rustix::io::Result<()> {
-    if let Some(Empties { file, directory }) = &plan.empties {
-        take_off(file)?;
-        take_off(directory)?;
+    let empties = plan.empties.iter().filter(|_| !plan.late_masks);
+    let empties: Option<[&CString; 2]> = empties
+        .map(|Empties { file, directory }| [file, directory])
+        .next();
+    for path in empties.iter().flatten() {
+        take_off(path)?;
     }
-    for path in &plan.hidden {
+    for path in plan.hidden.iter().chain(empties.into_iter().flatten()) {
         match unlinkat(root, &**path, AtFlags::empty()) {
             Err(Errno::ISDIR) => unlinkat(root, &**path, AtFlags::REMOVEDIR)?,
             other => other?,

@@ -13,7 +13,10 @@ use super::fixed::{
 use super::host::Opener;
 use super::layers::{Backing, Layers};
 use super::mounts;
-use super::{Action, Empties, HIDDEN, Memory, Overlay, Source, Step, Target, TreePlan, Writable};
+use super::{
+    Action, EMPTY_DIRECTORY, EMPTY_FILE, Empties, HIDDEN, Memory, Overlay, Source, Step, Target,
+    TreePlan, Writable,
+};
 use crate::explain::cannot;
 
 /// Mode of directories that nobody asked for by name.
@@ -37,6 +40,7 @@ pub(crate) fn compile(
             memory: memory_option(memory),
             steps: Vec::new(),
             empties: None,
+            late_masks: false,
             hidden: Vec::new(),
             writable: Vec::new(),
         },
@@ -418,15 +422,20 @@ impl Compiler<'_> {
     }
 
     fn hidden_name(&mut self) -> Result<CString, StartError> {
-        if self.hidden_names == 0 {
+        self.hidden_directory()?;
+        self.hidden_names += 1;
+        let name = format!("{HIDDEN}/{}", self.hidden_names);
+        c_string(OsStr::new(&name))
+    }
+
+    fn hidden_directory(&mut self) -> Result<(), StartError> {
+        if self.layers.make(&Path::new("/").join(HIDDEN)) {
             self.push(Action::Directory {
                 path: c_string(OsStr::new(HIDDEN))?,
                 mode: 0o700,
             });
         }
-        self.hidden_names += 1;
-        let name = format!("{HIDDEN}/{}", self.hidden_names);
-        c_string(OsStr::new(&name))
+        Ok(())
     }
 
     /// An empty file and an empty directory to lay over things, made once.
@@ -434,8 +443,11 @@ impl Compiler<'_> {
         if let Some(empties) = &self.plan.empties {
             return Ok(empties.clone());
         }
-        let (file, directory) = (self.hidden_name()?, self.hidden_name()?);
-        let empties = Empties { file, directory };
+        self.hidden_directory()?;
+        let empties = Empties {
+            file: EMPTY_FILE.to_owned(),
+            directory: EMPTY_DIRECTORY.to_owned(),
+        };
         self.plan.empties = Some(empties.clone());
         self.push(Action::Empties);
         Ok(empties)

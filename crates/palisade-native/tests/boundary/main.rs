@@ -2,6 +2,7 @@
 
 mod filesystem;
 mod identity;
+mod late_mask;
 mod lifetime;
 mod machine;
 mod mask;

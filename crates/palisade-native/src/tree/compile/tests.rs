@@ -115,7 +115,7 @@ fn nothing_is_made_within_what_is_the_hosts() {
         "host /etc true over usr/share",
         "inside .palisade/1 true over usr/share/x",
         "inside .palisade/2 false over usr/lib",
-        "inside .palisade/4 true over usr/bin",
+        "inside .palisade/directory true over usr/bin",
     ];
     assert_eq!(shown, expected);
 }
