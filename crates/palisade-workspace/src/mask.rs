@@ -9,6 +9,7 @@
 //!   content                 files whose name alone does not say it
 //!   scan, tree, workers     looking through folders, in parallel, again where something changed
 //!   index                   the list as a file
+//!   watch                   what appears while a session runs
 //! ```
 //!
 //! A layer that decides at each look-up would need no list. There is none that an ordinary user can have at the price: a FUSE
@@ -32,11 +33,13 @@ mod rules;
 mod scan;
 mod table;
 mod tree;
+mod watch;
 mod workers;
 
 pub use pattern::{MaskPattern, PatternError};
 pub use rules::{BUILT_IN, MaskRule, MaskRules, WrittenPattern};
 pub use scan::Why;
+pub use watch::{MaskWatch, News};
 
 use crate::paths::Located;
 use index::{Kept, Masked};
@@ -154,8 +157,26 @@ impl Masks {
         rules: &MaskRules,
         kept: Option<&Path>,
     ) -> Result<Vec<Mask>, MaskError> {
+        self.look_again(rules, kept, &[Part::Filled])
+    }
+
+    /// Looks once more at everything that changed since, and yields what is to be masked beside what is masked already.
+    fn look_through_all(
+        &mut self,
+        rules: &MaskRules,
+        kept: Option<&Path>,
+    ) -> Result<Vec<Mask>, MaskError> {
+        self.look_again(rules, kept, &[Part::Kept, Part::Filled])
+    }
+
+    fn look_again(
+        &mut self,
+        rules: &MaskRules,
+        kept: Option<&Path>,
+        parts: &[Part],
+    ) -> Result<Vec<Mask>, MaskError> {
         for root in &mut self.roots {
-            let tree = look_through_rest(rules, root, kept)
+            let tree = look_again(rules, root, kept, parts)
                 .map_err(|error| MaskError::new(&root.path, error))?;
             root.known = Known::Tree(tree);
         }
@@ -297,10 +318,11 @@ fn look_through(
     Ok(Known::Tree(tree))
 }
 
-fn look_through_rest(
+fn look_again(
     rules: &MaskRules,
     root: &mut Root,
     folder: Option<&Path>,
+    parts: &[Part],
 ) -> io::Result<Tree> {
     let at = open(&root.path)?;
     let place = Place {
@@ -315,7 +337,10 @@ fn look_through_rest(
     };
     let (tree, changed) = match known {
         Some(mut tree) => {
-            let changed = tree.renew(place, Part::Filled)?;
+            let mut changed = false;
+            for part in parts {
+                changed |= tree.renew(place, *part)?;
+            }
             (tree, changed)
         }
         None => (Tree::new(place)?, true),

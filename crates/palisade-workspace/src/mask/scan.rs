@@ -156,6 +156,42 @@ impl Scanner<'_> {
         Ok(Some(scan))
     }
 
+    /// Looks at one name of a folder; none if it is gone. It is `new` if it was made or moved there.
+    pub(super) fn scan_name(
+        &self,
+        below: &Path,
+        name: &OsStr,
+        manner: Manner,
+        new: bool,
+    ) -> Result<Option<Scan>, Errno> {
+        let lower = folder(&below_root(self.root, below));
+        let clear = self.rules.judge(&lower, name, false) == Verdict::Clear;
+        if clear && !new {
+            return Ok(None);
+        }
+        let Some(own) = gone(status(self.at, join(below, name)))? else {
+            return Ok(None);
+        };
+        let kind = FileType::from_raw_mode(own.stx_mode.into());
+        if clear && kind != FileType::Directory && own.stx_nlink == 1 {
+            return Ok(None);
+        }
+        let Some(directory) = self.open(below)? else {
+            return Ok(None);
+        };
+        let found = Found {
+            name,
+            kind,
+            file: FileId {
+                device: device(&own),
+                inode: own.stx_ino,
+            },
+        };
+        let mut scan = Scan::default();
+        self.entry(&directory, &lower, below, found, manner, &mut scan)?;
+        Ok(Some(scan))
+    }
+
     fn open(&self, below: &Path) -> Result<Option<OwnedFd>, Errno> {
         let path = if below.as_os_str().is_empty() {
             Path::new(".")
@@ -224,11 +260,11 @@ impl Scanner<'_> {
         let mut inner = manner;
         inner.filled |= FILLED_BY_TOOLS.iter().any(|name| found.name == *name)
             || (found.name == "target" && self.is_cache(&below.join(found.name)));
-        if !manner.hidden {
-            if let Verdict::Masked(rule) = self.rules.judge(lower, found.name, true) {
-                inner.hidden = true;
-                scan.findings.push(found.finding(true, rule, Why::Name));
-            }
+        if !manner.hidden
+            && let Verdict::Masked(rule) = self.rules.judge(lower, found.name, true)
+        {
+            inner.hidden = true;
+            scan.findings.push(found.finding(true, rule, Why::Name));
         }
         scan.folders.push((found.name.to_owned(), inner));
     }

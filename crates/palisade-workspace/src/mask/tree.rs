@@ -307,6 +307,11 @@ impl Tree {
             .collect()
     }
 
+    /// The files that are masked, or lie in a masked folder.
+    pub(super) fn secret_files(&self) -> HashSet<FileId> {
+        self.masked_files(|_| true)
+    }
+
     /// What has to be masked: path below the root, and the finding.
     pub(super) fn masked(&self) -> impl Iterator<Item = (PathBuf, &Finding)> {
         self.findings
