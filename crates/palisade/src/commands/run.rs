@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -15,7 +16,7 @@ use palisade_protocol::{TreeAccess, TreeEntry};
 use palisade_session::{
     Changed, ContinueError, Handed, Outcome, Plan, Report, Request, RunError, SessionId,
 };
-use palisade_workspace::{Home, check_shown, locate};
+use palisade_workspace::{Home, WorkspaceAccess, check_shown, locate};
 
 use super::policy_options::{PolicyOptions, load};
 use crate::backends;
@@ -85,6 +86,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         say_missing(&credentials);
         say_weaker_limits(&*backend, &plan);
         say_writable_program(&plan);
+        say_foreign_owner(&plan);
     }
     let notices = Notices::new();
     let handed = Handed {
@@ -162,6 +164,31 @@ fn say_weaker_limits(backend: &dyn Backend, plan: &Plan) {
         if named && !matches!(enforcement, Enforcement::Enforced(_)) {
             eprintln!("palisade: note: {control}: {enforcement}");
         }
+    }
+}
+
+/// An overlay copies a file to where changes land before it is changed, and cannot give the copy to somebody who does not
+/// exist inside. Run by root, the workspace's owner is mapped to the agent.
+fn say_foreign_owner(plan: &Plan) {
+    let overlay = matches!(
+        plan.access,
+        WorkspaceAccess::Scratch | WorkspaceAccess::Review
+    );
+    let Ok(found) = std::fs::metadata(&plan.workspace) else {
+        return;
+    };
+    let agent = &plan.spec.identity;
+    let by_root = rustix::process::geteuid().is_root();
+    let foreign = (found.uid(), found.gid()) != (agent.host_uid, agent.host_gid);
+    if overlay && foreign && !by_root {
+        eprintln!(
+            "palisade: note: {} is not of your user and group ({}:{}); with access \"{}\", files that are not can be read and not changed \
+             (`sg GROUP -c COMMAND` starts palisade as that group)",
+            harmless(&plan.workspace.display().to_string()),
+            found.uid(),
+            found.gid(),
+            plan.access,
+        );
     }
 }
 

@@ -22,6 +22,7 @@ mod policy_errors;
 mod status;
 mod terminal;
 mod transfer;
+mod workspace;
 
 use palisade_test_support::{Identity, Lab};
 
