@@ -191,7 +191,7 @@ fn tree(entry: &TreeEntry, error: Errno, words: String) -> (String, Option<Strin
                     .into(),
             ),
         ),
-        (TreeEntry::Overlay { changes, .. }, _) => overlay(changes, error, words),
+        (TreeEntry::Overlay { source, changes, .. }, _) => overlay(source, changes, error, words),
         (TreeEntry::Mask { .. }, Errno::LOOP) => (
             "it, or a folder on the way to it, has become a symbolic link since the masks were looked up".into(),
             Some("start the session again".into()),
@@ -203,6 +203,9 @@ fn tree(entry: &TreeEntry, error: Errno, words: String) -> (String, Option<Strin
         (TreeEntry::Bind { .. }, Errno::LOOP) => {
             ("the host path leads through a symbolic link".into(), None)
         }
+        (TreeEntry::Bind { .. } | TreeEntry::Tmpfs { .. }, Errno::INVAL | Errno::NOTDIR) => {
+            ("what is at this path inside is a file and not a folder, or the other way round".into(), None)
+        }
         (_, Errno::NOENT) => {
             ("a path on the way does not exist, and nothing is created on the host".into(), None)
         }
@@ -211,10 +214,15 @@ fn tree(entry: &TreeEntry, error: Errno, words: String) -> (String, Option<Strin
 }
 
 /// Why an overlay could not be mounted.
-fn overlay(changes: &Changes, error: Errno, words: String) -> (String, Option<String>) {
+fn overlay(
+    source: &Path,
+    changes: &Changes,
+    error: Errno,
+    words: String,
+) -> (String, Option<String>) {
     let place = match changes {
         Changes::Kept(folder) => folder.display().to_string(),
-        Changes::Memory { .. } => "the file system in memory".into(),
+        Changes::Memory { .. } => "memory".into(),
     };
     match (changes, error) {
         (Changes::Memory { .. }, Errno::OPNOTSUPP) => (
@@ -229,20 +237,28 @@ fn overlay(changes: &Changes, error: Errno, words: String) -> (String, Option<St
             format!("{place} is on an overlay itself, as in a container, and an overlay's changes cannot lie on another"),
             Some(ELSEWHERE.into()),
         ),
-        (Changes::Kept(_), Errno::INVAL) => (
-            format!("the file system of {place} cannot hold the changes of an overlay, or something is mounted below the workspace"),
-            Some(ELSEWHERE.into()),
+        (_, Errno::INVAL) => (
+            format!(
+                "the file system of {}, or that of its changes in {place}, cannot be part of an overlay: one that is remote or \
+                 ignores case, for example, or, run by root, any before Linux 5.19",
+                source.display()
+            ),
+            Some(format!("{ELSEWHERE}; or use access = \"read\" or \"write\"")),
         ),
         (_, Errno::NODEV) => (
             "this kernel has no overlay file system".into(),
             Some("load the module (modprobe overlay), or use access = \"read\" or \"write\"".into()),
         ),
         (_, Errno::PERM | Errno::ACCESS) => (
-            "this kernel does not let an overlay be mounted in a user namespace (Linux 5.11 does, some distributions forbid it)".into(),
+            "this kernel does not let an overlay be mounted in a user namespace: Linux 5.11 does, unless its distribution forbids it"
+                .into(),
             Some("use access = \"read\" or \"write\"".into()),
         ),
         (_, Errno::LOOP) => (
-            "the workspace and the folder of its changes lie within one another, or a path leads through a symbolic link".into(),
+            format!(
+                "{} and the folder of its changes lie within one another, or a path to one leads through a symbolic link",
+                source.display()
+            ),
             Some(ELSEWHERE.into()),
         ),
         _ => (words, None),

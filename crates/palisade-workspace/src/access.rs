@@ -85,7 +85,8 @@ impl fmt::Display for VolumeName {
 pub struct Tmpfs {
     /// Where, inside.
     pub path: PathBuf,
-    /// How many bytes at most. `None` is half of the memory the session may have.
+    /// How many bytes at most. `None` leaves it to the backend: what the session may have of the memory, or half of
+    /// the machine's.
     pub size: Option<u64>,
     /// Whether programs on it can be run.
     pub exec: bool,

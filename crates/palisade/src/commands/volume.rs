@@ -131,7 +131,7 @@ mod tests {
     fn sizes_and_times_are_short() {
         assert_eq!(size(0), "0 B");
         assert_eq!(size(1536), "1.5 KiB");
-        assert_eq!(size((5 << 30) + (15 << 28)), "5.9 GiB");
+        assert_eq!(size((5 << 30) + (15 << 26)), "5.9 GiB");
         assert_eq!(to_the_minute(SystemTime::UNIX_EPOCH), "1970-01-01 00:00");
     }
 }
