@@ -5,17 +5,22 @@
 //!   TextDiff   two texts ──▶ edits ──▶ hunks ──▶ the file with some of them taken
 //!   patch      two versions of a path ──▶ what `git apply` takes
 //!   flags      a change ──▶ what the host would run or trust later, and what deceives
+//!   renames    added and removed files of equal contents
 //! ```
 
 mod diff;
+mod except;
 mod flags;
 mod patch;
+mod renames;
 
 use std::io::{self, Read};
 
 pub use diff::{CONTEXT, Hunk, LineKind, TextDiff, hunk_header, is_text};
+pub use except::{Except, ExceptError};
 pub use flags::{Flag, Flagged, LARGE, Sight, flags_of, is_hidden};
 pub use patch::{GitMode, ObjectFormat, Version, in_patch, write_patch};
+pub use renames::{Open, renames};
 
 /// Above this a file is not compared by lines. Twice the largest file of source in Chromium and Linux together; a
 /// difference of that size is read by nobody.

@@ -56,6 +56,7 @@ pub fn is_hidden(c: char) -> bool {
                     | '\u{115f}'
                     | '\u{1160}'
                     | '\u{3164}'
+                    | '\u{feff}'
                     | '\u{ffa0}'
         )
 }
