@@ -24,6 +24,8 @@ pub use pending::{ChangesError, Owners, Pending};
 pub struct ChangeSet {
     changes: Vec<Change>,
     refused: Vec<Refused>,
+    /// Files of the upper with several names, one of which is as on the host.
+    unchanged_groups: Vec<(u64, PathBuf)>,
 }
 
 /// One path that is not the same on the host and in the session.
@@ -174,7 +176,21 @@ impl ChangeSet {
     pub fn new(mut changes: Vec<Change>, mut refused: Vec<Refused>) -> Self {
         changes.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         refused.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-        Self { changes, refused }
+        Self {
+            changes,
+            refused,
+            unchanged_groups: Vec::new(),
+        }
+    }
+
+    pub(crate) fn with_unchanged_groups(mut self, groups: Vec<(u64, PathBuf)>) -> Self {
+        self.unchanged_groups = groups;
+        self
+    }
+
+    pub(crate) fn unchanged_groups(&self) -> impl Iterator<Item = (u64, &Path)> {
+        let groups = self.unchanged_groups.iter();
+        groups.map(|(group, path)| (*group, path.as_path()))
     }
 
     /// The changes, in the order of their paths.

@@ -27,8 +27,9 @@
 
 mod access;
 mod account;
-mod mask;
+pub mod apply;
 pub mod changes;
+mod mask;
 mod paths;
 mod plan;
 pub mod review;

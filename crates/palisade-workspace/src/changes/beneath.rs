@@ -111,6 +111,8 @@ pub(crate) fn look(folder: BorrowedFd<'_>, name: &OsStr) -> Result<Option<Stat>,
 
 /// The names in a folder, in the order of their bytes.
 pub(crate) fn names(folder: BorrowedFd<'_>) -> Result<Vec<OsString>, Errno> {
+    // A descriptor remembers how far it was listed.
+    rustix::fs::seek(folder, rustix::fs::SeekFrom::Start(0))?;
     let mut buffer = vec![MaybeUninit::uninit(); 32 << 10];
     let mut names = Vec::new();
     let mut entries = RawDir::new(folder, &mut buffer);

@@ -45,8 +45,8 @@ impl Ours {
         self.left.get(&identity.inode) == Some(&identity.changed)
     }
 
-    /// Remembers, durably, how these were left.
-    pub(crate) fn add(&mut self, identities: &[Identity]) -> io::Result<()> {
+    /// Remembers, durably, how these were left. For the next one who reads it.
+    pub(crate) fn add(&self, identities: &[Identity]) -> io::Result<()> {
         if identities.is_empty() {
             return Ok(());
         }
@@ -61,10 +61,7 @@ impl Ours {
                 .add(nanoseconds)
         };
         let records: Vec<Fields> = identities.iter().map(fields).collect();
-        record::append(&self.file, &records)?;
-        self.left
-            .extend(identities.iter().map(|one| (one.inode, one.changed)));
-        Ok(())
+        record::append(&self.file, &records)
     }
 }
 
@@ -87,6 +84,10 @@ impl Moment {
 }
 
 impl Identity {
+    #[allow(
+        clippy::useless_conversion,
+        reason = "the number of links has 32 bits on other processors"
+    )]
     pub(crate) fn of(stat: &Stat) -> Self {
         Self {
             inode: stat.st_ino,

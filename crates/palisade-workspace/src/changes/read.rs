@@ -43,6 +43,7 @@ pub(super) struct Reader<'a> {
     changes: Vec<Change>,
     refused: Vec<Refused>,
     folders: Vec<Folder>,
+    unchanged_groups: Vec<(u64, PathBuf)>,
 }
 
 type Step<T = ()> = Result<T, Errno>;
@@ -55,6 +56,7 @@ impl<'a> Reader<'a> {
             changes: Vec::new(),
             refused: Vec::new(),
             folders: Vec::new(),
+            unchanged_groups: Vec::new(),
         }
     }
 
@@ -73,7 +75,8 @@ impl<'a> Reader<'a> {
                 return Err(self.failed(&folder.path, cause));
             }
         }
-        Ok(ChangeSet::new(self.changes, self.refused))
+        let set = ChangeSet::new(self.changes, self.refused);
+        Ok(set.with_unchanged_groups(self.unchanged_groups))
     }
 
     fn folder(&mut self, folder: &Folder) -> Step {
@@ -146,8 +149,13 @@ impl<'a> Reader<'a> {
             host_folder: pair.host,
             name,
         };
-        let change = self.sides.compare(path, &place, &stat, host.as_ref())?;
-        self.changes.extend(change);
+        match self.sides.compare(&path, &place, &stat, host.as_ref())? {
+            Some(change) => self.changes.push(change),
+            None if stat.st_nlink > 1 && !is_directory => {
+                self.unchanged_groups.push((stat.st_ino, path));
+            }
+            None => {}
+        }
         Ok(())
     }
 

@@ -119,7 +119,7 @@ mod tests {
         let mut torn = std::fs::read(&path).unwrap();
         torn.extend(b"done 1 2 nev");
         std::fs::write(&path, &torn).unwrap();
-        assert_eq!(read(&path).unwrap(), [record.clone()]);
+        assert_eq!(read(&path).unwrap(), std::slice::from_ref(&record));
         append(&path, std::slice::from_ref(&record)).unwrap();
         let twice = [record.clone(), record.clone()];
         assert_eq!(read(&path).unwrap(), twice, "and the torn one is none");

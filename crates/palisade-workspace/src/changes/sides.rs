@@ -35,7 +35,7 @@ impl Sides<'_> {
     /// The change of a path that the session has, if it is one.
     pub(super) fn compare(
         &self,
-        path: PathBuf,
+        path: &Path,
         place: &Place<'_>,
         stat: &Stat,
         host: Option<&Stat>,
@@ -48,7 +48,7 @@ impl Sides<'_> {
         };
         let kind = match &before {
             None => Some(ChangeKind::Added),
-            Some(before) => self.differing(&path, before, &after)?,
+            Some(before) => self.differing(path, before, &after)?,
         };
         let Some(kind) = kind else { return Ok(None) };
         let conflict = match host {
@@ -60,7 +60,7 @@ impl Sides<'_> {
             && after.mode & 0o111 != 0
             && upper::has_capabilities(place.upper, place.name)?;
         Ok(Some(Change {
-            path,
+            path: path.to_path_buf(),
             kind,
             before,
             after: Some(after),
@@ -134,8 +134,15 @@ impl Sides<'_> {
                 let after_file = self.pending.upper.file(path)?;
                 let before_file = match self.pending.workspace.file(path) {
                     Ok(file) => file,
-                    // The host's file cannot be read by its user: not known to be the same.
-                    Err(Errno::ACCESS) => return Ok(Some(ChangeKind::Changed)),
+                    // The host's file cannot be read by its user.
+                    Err(Errno::ACCESS) => {
+                        let kind = if before.modified != after.modified {
+                            Some(ChangeKind::Changed)
+                        } else {
+                            mode.then_some(ChangeKind::Mode)
+                        };
+                        return Ok(kind);
+                    }
                     Err(error) => return Err(error),
                 };
                 return file_kind(before_file, after_file, after.size, mode);

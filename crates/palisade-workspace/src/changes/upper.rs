@@ -63,13 +63,15 @@ impl Upper {
 
     /// Opens a folder to list it, and makes it and those on the way accessible where the agent took our rights away.
     pub(crate) fn directory(&self, path: &Path) -> Result<OwnedFd, Errno> {
-        match self.tree.directory(path) {
+        let folder = match self.tree.directory(path) {
             Err(Errno::ACCESS) => {
                 self.widen(path, 0o700)?;
-                self.tree.directory(path)
+                self.tree.directory(path)?
             }
-            done => done,
-        }
+            opened => opened?,
+        };
+        self.permit(path, &folder, 0o500)?;
+        Ok(folder)
     }
 
     /// Opens a regular file to read it, in the same way.
@@ -86,10 +88,16 @@ impl Upper {
     /// Makes sure that names in a folder can be removed.
     pub(crate) fn writable(&self, path: &Path) -> Result<OwnedFd, Errno> {
         let folder = self.directory(path)?;
-        if rustix::fs::fstat(&folder)?.st_mode & 0o700 != 0o700 && !is_root() {
+        self.permit(path, &folder, 0o700)?;
+        Ok(folder)
+    }
+
+    /// Makes sure of these bits of an open folder, which count at each use of it.
+    fn permit(&self, path: &Path, folder: &OwnedFd, bits: u32) -> Result<(), Errno> {
+        if rustix::fs::fstat(folder)?.st_mode & bits != bits && !is_root() {
             self.widen(path, 0o700)?;
         }
-        Ok(folder)
+        Ok(())
     }
 
     /// The permission bits that the agent gave.
@@ -181,8 +189,11 @@ pub(crate) fn has_capabilities(folder: BorrowedFd<'_>, name: &OsStr) -> Result<b
     has(folder, name, "security.capability")
 }
 
+/// An extended attribute: its name and value.
+type Attribute = (Vec<u8>, Vec<u8>);
+
 /// The attributes of a file that are its owner's: `user.*` without the overlay's.
-pub(crate) fn attributes(file: BorrowedFd<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Errno> {
+pub(crate) fn attributes(file: BorrowedFd<'_>) -> Result<Vec<Attribute>, Errno> {
     // The kernel's own limits: XATTR_LIST_MAX and XATTR_SIZE_MAX.
     let mut list = vec![0; 64 << 10];
     let length = match rustix::fs::flistxattr(file, &mut list[..]) {

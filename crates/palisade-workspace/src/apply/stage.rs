@@ -1,0 +1,240 @@
+//! Writing what is to land under a temporary name, beside where it lands.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Stat, Uid, XattrFlags};
+use rustix::io::Errno;
+
+use crate::changes::upper::{self, is_root};
+use crate::changes::{Moment, beneath};
+
+use super::engine::{Done, Engine, times};
+use super::step::{Action, Source, Step};
+use super::{LeftReason, copy, journal};
+
+/// Access lists of a file of the host; what replaces it gets them too.
+const ACCESS_LIST: &str = "system.posix_acl_access";
+
+impl Engine<'_> {
+    /// Writes one file or link under its temporary name, whole but for its place. `staged` are the temporary names of those
+    /// before it. Leaves nothing behind if it fails.
+    pub(super) fn stage(
+        &mut self,
+        step: &Step,
+        index: usize,
+        staged: &HashMap<&Path, String>,
+        durable: bool,
+    ) -> Done {
+        let Action::Write { mode, from } = &step.action else {
+            return Ok(());
+        };
+        let folder = self.folder_of(step)?;
+        let name = self.temporary(index, "new");
+        let done = match from {
+            Source::Upper { inode, size } => {
+                self.stage_upper(step, &folder, &name, (*inode, *size), *mode, durable)
+            }
+            Source::Staged(number) => {
+                let contents = File::open(journal::staged(&self.pending.folder, *number))?;
+                self.stage_file(step, &folder, &name, contents, None, *mode, durable)
+            }
+            Source::Link { to, inode, size } => {
+                match self.stage_link(step, &folder, &name, to, staged, (*size, *mode)) {
+                    Ok(true) => Ok(()),
+                    _ => {
+                        remove(&folder, &name);
+                        self.stage_upper(step, &folder, &name, (*inode, *size), *mode, durable)
+                    }
+                }
+            }
+        };
+        if done.is_err() {
+            remove(&folder, &name);
+        }
+        done
+    }
+
+    /// Takes a temporary name away again.
+    pub(super) fn unstage(&mut self, step: &Step, index: usize) {
+        if let Ok(folder) = self.folder_of(step) {
+            remove(&folder, &self.temporary(index, "new"));
+        }
+    }
+
+    fn stage_upper(
+        &mut self,
+        step: &Step,
+        folder: &OwnedFd,
+        name: &str,
+        (inode, size): (u64, u64),
+        mode: u32,
+        durable: bool,
+    ) -> Done {
+        let handle = self.pending.upper.tree.handle(&step.path)?;
+        let stat = rustix::fs::fstat(&handle)?;
+        if stat.st_ino != inode {
+            return Err(LeftReason::Stale);
+        }
+        if beneath::kind(&stat).is_symlink() {
+            let target = rustix::fs::readlinkat(&handle, "", Vec::new())?;
+            rustix::fs::symlinkat(&target, folder, name)?;
+            self.give(folder.as_fd(), name, step, Some(&stat))?;
+            let times = times(Moment::modified(&stat));
+            rustix::fs::utimensat(folder, name, &times, AtFlags::SYMLINK_NOFOLLOW)?;
+            return Ok(());
+        }
+        if u64::try_from(stat.st_size) != Ok(size) {
+            return Err(LeftReason::Stale);
+        }
+        let contents = File::from(self.pending.upper.file(&step.path)?);
+        self.stage_file(step, folder, name, contents, Some(&stat), mode, durable)
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one place makes files, and they differ in all of these"
+    )]
+    fn stage_file(
+        &mut self,
+        step: &Step,
+        folder: &OwnedFd,
+        name: &str,
+        mut contents: File,
+        upper: Option<&Stat>,
+        mode: u32,
+        durable: bool,
+    ) -> Done {
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut file = File::from(rustix::fs::openat(folder, name, flags, Mode::from(0o600))?);
+        copy::contents(&mut contents, &mut file)?;
+        match upper {
+            Some(_) => copy_attributes(contents.as_fd(), &file)?,
+            // In part: what else belongs to the file is the session's.
+            None => {
+                if let Ok(own) = self.pending.upper.file(&step.path) {
+                    copy_attributes(own.as_fd(), &file)?;
+                }
+            }
+        }
+        self.give(folder.as_fd(), name, step, upper)?;
+        self.copy_access_list(step, folder, &file)?;
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
+        if let Some(stat) = upper {
+            rustix::fs::futimens(&file, &times(Moment::modified(stat)))?;
+        }
+        if durable {
+            file.sync_all()?;
+        }
+        Ok(())
+    }
+
+    /// Makes another name of a file that waits or is there. False where it is not the same after all.
+    fn stage_link(
+        &mut self,
+        step: &Step,
+        folder: &OwnedFd,
+        name: &str,
+        to: &Path,
+        staged: &HashMap<&Path, String>,
+        (size, mode): (u64, u32),
+    ) -> io::Result<bool> {
+        let (parent, last) = beneath::split(to);
+        let from = self.pending.workspace.directory(parent)?;
+        if let Some(waiting) = staged.get(to) {
+            rustix::fs::linkat(&from, waiting.as_str(), folder, name, AtFlags::empty())?;
+            return Ok(true);
+        }
+        rustix::fs::linkat(&from, last, folder, name, AtFlags::empty())?;
+        let Some(stat) = beneath::look(folder.as_fd(), name.as_ref())? else {
+            return Ok(false);
+        };
+        let alike = beneath::kind(&stat).is_file()
+            && stat.st_mode & 0o7777 == mode
+            && u64::try_from(stat.st_size) == Ok(size);
+        if !alike {
+            return Ok(false);
+        }
+        // By the temporary name: the other one may be something else by now.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let linked = rustix::fs::openat(folder, name, flags, Mode::empty())?;
+        let own = self.pending.upper.file(&step.path)?;
+        upper::same_contents(linked, own, size)
+    }
+
+    /// Gives what was written the owner of what it replaces; what is new gets the workspace's. An ordinary user cannot give
+    /// anything away, and keeps the group if it is one of theirs.
+    fn give(&self, folder: BorrowedFd<'_>, name: &str, step: &Step, upper: Option<&Stat>) -> Done {
+        let (_, last) = step.place();
+        let before = beneath::look(folder, last)?;
+        let owner = match (&before, self.pending.owners, upper) {
+            (Some(stat), ..) => Some((stat.st_uid, stat.st_gid)),
+            (None, Some(owners), Some(stat)) if (stat.st_uid, stat.st_gid) != owners.from => {
+                Some((stat.st_uid, stat.st_gid))
+            }
+            (None, Some(owners), _) => Some(owners.to),
+            (None, None, Some(stat)) => Some((stat.st_uid, stat.st_gid)),
+            (None, None, None) => None,
+        };
+        let Some((user, group)) = owner else {
+            return Ok(());
+        };
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        if is_root() {
+            let user = Some(Uid::from_raw(user));
+            rustix::fs::chownat(folder, name, user, Some(Gid::from_raw(group)), flags)?;
+        } else if before.is_some() {
+            match rustix::fs::chownat(folder, name, None, Some(Gid::from_raw(group)), flags) {
+                Ok(()) | Err(Errno::PERM | Errno::INVAL) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The owner of a folder that is made.
+    pub(super) fn give_folder(&self, folder: &OwnedFd, name: &str, step: &Step) -> Done {
+        let upper = self.pending.upper.tree.stat(&step.path)?;
+        self.give(folder.as_fd(), name, step, upper.as_ref())
+    }
+
+    fn copy_access_list(&self, step: &Step, folder: &OwnedFd, file: &File) -> Done {
+        let (_, last) = step.place();
+        // The kernel's limit for one value.
+        let mut list = vec![0; 64 << 10];
+        let path = beneath::through(folder.as_fd(), last);
+        match rustix::fs::lgetxattr(&path, ACCESS_LIST, &mut list[..]) {
+            Ok(length) => {
+                let value = &list[..length];
+                Ok(rustix::fs::fsetxattr(
+                    file,
+                    ACCESS_LIST,
+                    value,
+                    XattrFlags::empty(),
+                )?)
+            }
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+fn copy_attributes(from: BorrowedFd<'_>, to: &File) -> Done {
+    for (name, value) in upper::attributes(from)? {
+        match rustix::fs::fsetxattr(to, name.as_slice(), &value, XattrFlags::empty()) {
+            // The workspace's file system may have none.
+            Ok(()) | Err(Errno::NOTSUP) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+fn remove(folder: &OwnedFd, name: &str) {
+    // It may not be there, and one that cannot be removed is found again by its name.
+    let _ = rustix::fs::unlinkat(folder, name, AtFlags::empty());
+    let _ = CWD;
+}
