@@ -306,33 +306,9 @@ fn option(options: &mut Options, text: &str) {
         "ro" => spec.tree.push(bind(TreeAccess::Read, Ownership::Host)),
         "rw" => spec.tree.push(bind(TreeAccess::Write, Ownership::Host)),
         "own" => spec.tree.push(bind(TreeAccess::Write, Ownership::Agent)),
-        "review" | "scratch-of" => spec.tree.push(TreeEntry::Overlay {
-            source: path.clone(),
-            target: path,
-            changes: match (name, second) {
-                ("review", folder) => Changes::Kept(folder.into()),
-                (_, size) => Changes::Memory {
-                    size: size.parse().ok(),
-                },
-            },
-            ownership: Ownership::Agent,
-        }),
-        "mask" => spec.tree.push(TreeEntry::Mask {
-            directory: path.is_dir(),
-            path,
-        }),
-        "masks" => {
-            let count: u32 = second.parse().expect("count");
-            spec.tree.extend((0..count).map(|n| TreeEntry::Mask {
-                path: path.join(n.to_string()),
-                directory: false,
-            }));
+        "review" | "scratch-of" | "mask" | "masks" | "tmpfs" | "tmpfs-exec" => {
+            spec.tree.extend(laid_over(name, path, second));
         }
-        "tmpfs" | "tmpfs-exec" => spec.tree.push(TreeEntry::Tmpfs {
-            path,
-            size: second.parse().ok(),
-            exec: name == "tmpfs-exec",
-        }),
         "dir" => spec.tree.push(TreeEntry::Dir { path }),
         "link" => spec.tree.push(TreeEntry::Symlink {
             path,
@@ -366,6 +342,40 @@ fn option(options: &mut Options, text: &str) {
         "refuse" => refuse(&mut options.filter, rest),
         other => panic!("unknown option {other}"),
     }
+}
+
+/// Entries that lie over what is shown.
+fn laid_over(name: &str, path: PathBuf, second: &str) -> Vec<TreeEntry> {
+    let overlay = |changes| TreeEntry::Overlay {
+        source: path.clone(),
+        target: path.clone(),
+        changes,
+        ownership: Ownership::Agent,
+    };
+    let entry = match name {
+        "review" => overlay(Changes::Kept(second.into())),
+        "scratch-of" => overlay(Changes::Memory {
+            size: second.parse().ok(),
+        }),
+        "mask" => TreeEntry::Mask {
+            directory: path.is_dir(),
+            path,
+        },
+        "masks" => {
+            let count: u32 = second.parse().expect("count");
+            let mask = |n: u32| TreeEntry::Mask {
+                path: path.join(n.to_string()),
+                directory: false,
+            };
+            return (0..count).map(mask).collect();
+        }
+        _ => TreeEntry::Tmpfs {
+            path,
+            size: second.parse().ok(),
+            exec: name == "tmpfs-exec",
+        },
+    };
+    vec![entry]
 }
 
 /// What most commands need.

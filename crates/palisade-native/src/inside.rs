@@ -24,6 +24,7 @@ use rustix::process::{
 use crate::child::ChildPlan;
 
 pub(crate) use agent::landlock_abi;
+pub(crate) use filesystem::{compose, keeps_attributes};
 pub(crate) use network::CAPTURE_PORT;
 
 /// A step that failed.

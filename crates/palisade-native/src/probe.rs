@@ -135,6 +135,7 @@ fn tried(attempt: &Attempt) -> Vec<Capability> {
         named("pseudo-terminals", terminals(attempt.terminals)),
         named("network-capture", capture(attempt.capture)),
         named("ipv6", ipv6(attempt.ipv6)),
+        named("overlays", overlays(attempt.overlay)),
     ]
 }
 
@@ -190,6 +191,27 @@ fn ipv6(there: bool) -> CapabilityState {
             "the kernel has no IPv6 here; inside, only IPv4 addresses can be reached",
             "start the kernel without ipv6.disable=1, or modprobe ipv6",
         )
+    }
+}
+
+/// Tried in memory. Where changes are kept, the file system of the state folder counts too; a session says so.
+fn overlays(result: Result<(), Errno>) -> CapabilityState {
+    match result {
+        Ok(()) => present("a workspace can be used with access scratch and review"),
+        Err(Errno::OPNOTSUPP) => degraded(
+            "a file system in memory keeps no user attributes before Linux 6.6, so there is no access scratch",
+            "use access review, or Linux 6.6 or newer",
+        ),
+        Err(Errno::NODEV) => degraded(
+            "this kernel has no overlay file system, so there is no access scratch or review",
+            "modprobe overlay (as root, once after each start; or list it in /etc/modules-load.d)",
+        ),
+        Err(errno) => degraded(
+            format!(
+                "an overlay in a user namespace is refused ({errno}), so there is no access scratch or review"
+            ),
+            "use Linux 5.11 or newer, or access read or write",
+        ),
     }
 }
 

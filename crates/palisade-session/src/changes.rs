@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use palisade_boundary::Identity;
 use palisade_protocol::{Changes, TreeEntry};
 use palisade_workspace::WorkspaceAccess;
-use palisade_workspace::changes::{ChangesError, Owners, Pending};
+use palisade_workspace::changes::{Change, ChangeSet, ChangesError, Owners, Pending, Side};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
@@ -49,8 +49,13 @@ impl From<RecordedOwners> for Owners {
 /// What a session with review has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Changed {
-    /// This many files, links and folders.
-    Paths(usize),
+    /// This much of it differs.
+    Paths {
+        /// Files and links.
+        files: usize,
+        /// Folders that are new, gone, or have other permissions.
+        folders: usize,
+    },
     /// They are kept, but could not be read.
     Unreadable(String),
 }
@@ -235,8 +240,20 @@ pub(crate) fn conclude(folder: &Path, record: &SessionRecord) -> Option<Changed>
             let _ = remove_tree(folder);
             None
         }
-        Ok(set) => Some(Changed::Paths(set.changes().len() + set.refused().len())),
+        Ok(set) => Some(counted(&set)),
         Err(error) => Some(Changed::Unreadable(error.to_string())),
+    }
+}
+
+fn counted(set: &ChangeSet) -> Changed {
+    let is_folder = |change: &&Change| {
+        let sides = [&change.before, &change.after];
+        sides.into_iter().flatten().all(Side::is_directory)
+    };
+    let folders = set.changes().iter().filter(is_folder).count();
+    Changed::Paths {
+        files: set.changes().len() - folders + set.refused().len(),
+        folders,
     }
 }
 

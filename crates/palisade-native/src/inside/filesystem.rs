@@ -2,6 +2,8 @@
 
 mod overlay;
 
+pub(crate) use overlay::{compose, keeps_attributes};
+
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 

@@ -11,11 +11,17 @@ use palisade_sys::idmap::{IdPair, write_maps};
 use palisade_sys::mount::{Attributes, set_attributes};
 use palisade_sys::netlink::{nftables, route};
 use palisade_sys::process::exit;
+use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 use rustix::io::Errno;
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create, fsmount, fsopen,
+    move_mount,
+};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Gid, Uid, WaitId, WaitIdOptions, getegid, geteuid, waitid};
+use rustix::process::{Gid, Uid, WaitId, WaitIdOptions, fchdir, getegid, geteuid, waitid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+
+use crate::inside::{compose, keeps_attributes};
 
 /// What came of each part: `Ok`, or the kernel's error.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +34,8 @@ pub(super) struct Attempt {
     pub(super) capture: Result<(), Errno>,
     /// A file system in memory, through the mount calls that exist since Linux 5.12.
     pub(super) memory_file_system: Result<(), Errno>,
+    /// An overlay whose changes are in memory.
+    pub(super) overlay: Result<(), Errno>,
     /// A fresh `/proc`.
     pub(super) proc: Result<(), Errno>,
     /// Terminals of the inside's own.
@@ -50,7 +58,7 @@ pub(super) enum Refused {
 const NOBODY: u32 = 65534;
 
 /// Results travel as one byte each: 0, or the error number, all of which are below 134.
-const RESULTS: usize = 6;
+const RESULTS: usize = 7;
 const FAILED: u8 = 255;
 
 /// Tries everything once.
@@ -129,6 +137,8 @@ fn try_everything(root: bool, setup: &route::Setup, capture: &nftables::Capture)
         byte(memory_file_system()),
         byte(mount(c"proc", none).map(drop)),
         byte(mount(c"devpts", none).map(drop)),
+        // Last, since it changes the working directory.
+        byte(overlay()),
     ]
 }
 
@@ -146,6 +156,27 @@ fn memory_file_system() -> rustix::io::Result<()> {
         ..Attributes::default()
     };
     set_attributes(mount.as_fd(), read_only, false).map_err(|e| errno(&e))
+}
+
+/// As a session with scratch makes one. Its layers need names, so they lie on the root of this process's own namespace.
+fn overlay() -> rustix::io::Result<()> {
+    let memory = mount(c"tmpfs", MountAttrFlags::MOUNT_ATTR_NOSUID)?;
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    move_mount(memory.as_fd(), c"", CWD, c"/", flags)?;
+    fchdir(&memory)?;
+    for name in [c"lower", c"upper", c"work"] {
+        mkdirat(&memory, name, Mode::RWXU)?;
+    }
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let upper = openat(&memory, c"upper", flags, Mode::empty())?;
+    keeps_attributes(upper.as_fd())?;
+    compose(
+        c"lower",
+        c"upper",
+        c"work",
+        MountAttrFlags::MOUNT_ATTR_NOSUID,
+    )
+    .map(drop)
 }
 
 fn mount(kind: &std::ffi::CStr, flags: MountAttrFlags) -> rustix::io::Result<OwnedFd> {
@@ -170,12 +201,13 @@ fn understand(results: [u8; RESULTS]) -> Attempt {
         0 => Ok(()),
         errno => Err(Errno::from_raw_os_error(errno.into())),
     };
-    let [loopback, ipv6, capture, memory, proc, terminals] = results;
+    let [loopback, ipv6, capture, memory, proc, terminals, overlay] = results;
     Attempt {
         loopback: result(loopback),
         ipv6: ipv6 == 0,
         capture: result(capture),
         memory_file_system: result(memory),
+        overlay: result(overlay),
         proc: result(proc),
         terminals: result(terminals),
     }
@@ -194,11 +226,13 @@ mod tests {
             0,
             byte(Err(Errno::PERM)),
             0,
+            byte(Err(Errno::NODEV)),
         ]);
         assert_eq!(attempt.loopback, Ok(()));
         assert!(!attempt.ipv6);
         assert_eq!(attempt.capture, Err(Errno::OPNOTSUPP));
         assert_eq!(attempt.proc, Err(Errno::PERM));
+        assert_eq!(attempt.overlay, Err(Errno::NODEV));
     }
 
     #[test]

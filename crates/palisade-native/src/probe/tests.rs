@@ -74,6 +74,7 @@ fn what_was_tried_is_told_in_words() {
         capture: Ok(()),
         memory_file_system: Ok(()),
         proc: Ok(()),
+        overlay: Ok(()),
         terminals: Ok(()),
     };
     assert!(tried(&fine).iter().all(|c| matches!(c.state, Present(_))));
@@ -94,6 +95,10 @@ fn what_was_tried_is_told_in_words() {
     let no_tproxy = capture(Err(Errno::NOENT));
     assert!(matches!(no_tproxy, Degraded { fix, .. } if fix.contains("nft_tproxy")));
     assert!(matches!(ipv6(false), Degraded { .. }));
+    let no_overlay = overlays(Err(Errno::NODEV));
+    assert!(matches!(no_overlay, Degraded { fix, .. } if fix.contains("modprobe overlay")));
+    let no_attributes = overlays(Err(Errno::OPNOTSUPP));
+    assert!(matches!(no_attributes, Degraded { fix, .. } if fix.contains("review")));
     assert!(matches!(landlock_state(0), Degraded { fix, .. } if fix.contains("lsm=")));
     assert!(matches!(landlock_state(7), Present(detail) if detail == "ABI 7"));
 }

@@ -56,6 +56,11 @@ fn an_empty_change_set_is_not_kept_and_a_touched_file_is_none() {
     make(&folder, &workspace, &agent()).unwrap();
     fs::write(upper.join("same"), "other").unwrap();
     fs::write(upper.join("new"), "").unwrap();
-    assert_eq!(conclude(&folder, &record), Some(Changed::Paths(2)));
+    fs::create_dir(upper.join("folder")).unwrap();
+    let counted = Changed::Paths {
+        files: 2,
+        folders: 1,
+    };
+    assert_eq!(conclude(&folder, &record), Some(counted));
     assert!(upper.join("new").exists());
 }

@@ -265,9 +265,14 @@ fn denied_line(id: &SessionId, gate: &Summary) -> Option<String> {
 /// The one line at the end, when something waits for review.
 fn changed_line(id: &SessionId, changed: &Changed) -> String {
     match changed {
-        Changed::Paths(1) => format!("palisade: 1 file changed; see `palisade review {id}`"),
-        Changed::Paths(count) => {
-            format!("palisade: {count} files changed; see `palisade review {id}`")
+        Changed::Paths { files, folders } => {
+            let (count, what) = match (files, folders) {
+                (0, 1) => (1, "folder"),
+                (0, folders) => (*folders, "folders"),
+                (1, _) => (1, "file"),
+                (files, _) => (*files, "files"),
+            };
+            format!("palisade: {count} {what} changed; see `palisade review {id}`")
         }
         Changed::Unreadable(why) => format!(
             "palisade: the changes of the session are kept, and cannot be counted: {}",

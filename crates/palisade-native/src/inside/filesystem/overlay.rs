@@ -1,7 +1,7 @@
 //! Overlays: a host directory below, what is changed above.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
     AtFlags, Mode, OFlags, StatVfsMountFlags, XattrFlags, chmodat, fremovexattr, fsetxattr, fstat,
@@ -34,23 +34,33 @@ pub(super) fn mount(root: BorrowedFd<'_>, overlay: &Overlay) -> rustix::io::Resu
     let no_exec = fstatvfs(&lower)?.f_flag.contains(StatVfsMountFlags::NOEXEC);
     attributes.set(MountAttrFlags::MOUNT_ATTR_NOEXEC, no_exec);
     drop((lower, upper));
+    let mounted = compose(&overlay.lower, &overlay.upper, &overlay.work, attributes)?;
+    take_off(&overlay.lower)?;
+    take_off(&overlay.changes)?;
+    put(&mounted, root, &overlay.target)
+}
+
+/// An overlay of these layers, not attached yet. Their paths start at the working directory.
+pub(crate) fn compose(
+    lower: &CStr,
+    upper: &CStr,
+    work: &CStr,
+    attributes: MountAttrFlags,
+) -> rustix::io::Result<OwnedFd> {
     let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     // Notes in trusted.* could not be read by who reviews the changes without root.
     fsconfig_set_flag(context.as_fd(), c"userxattr")?;
     // The default is the distribution's. Where it is on, the kernel falls back to off in a user namespace, and says so in
     // its log.
     fsconfig_set_string(context.as_fd(), c"index", c"off")?;
-    fsconfig_set_string(context.as_fd(), c"lowerdir", &*overlay.lower)?;
-    fsconfig_set_string(context.as_fd(), c"upperdir", &*overlay.upper)?;
-    fsconfig_set_string(context.as_fd(), c"workdir", &*overlay.work)?;
-    let mounted = super::mount(&context, attributes)?;
-    take_off(&overlay.lower)?;
-    take_off(&overlay.changes)?;
-    put(&mounted, root, &overlay.target)
+    fsconfig_set_string(context.as_fd(), c"lowerdir", lower)?;
+    fsconfig_set_string(context.as_fd(), c"upperdir", upper)?;
+    fsconfig_set_string(context.as_fd(), c"workdir", work)?;
+    super::mount(&context, attributes)
 }
 
 /// Without attributes an overlay mounts all the same, but a directory that was removed could not be made again.
-fn keeps_attributes(upper: BorrowedFd<'_>) -> rustix::io::Result<()> {
+pub(crate) fn keeps_attributes(upper: BorrowedFd<'_>) -> rustix::io::Result<()> {
     fsetxattr(upper, TRIAL, b"y", XattrFlags::empty())?;
     fremovexattr(upper, TRIAL)
 }
