@@ -68,11 +68,11 @@ pub trait Running {
 /// Lays masks over paths inside while the agent runs.
 pub trait Masker: Send {
     /// Lays something empty and read-only over a path inside. A path that is gone, or is a link by now, is left alone,
-    /// as is one that is masked already.
+    /// as is one that is masked already. Says whether a mask was laid.
     ///
     /// # Errors
     /// It is there and could not be masked.
-    fn mask(&mut self, path: &Path, directory: bool) -> io::Result<()>;
+    fn mask(&mut self, path: &Path, directory: bool) -> io::Result<bool>;
 }
 
 /// What happened to the agent's process.

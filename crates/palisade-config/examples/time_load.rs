@@ -38,6 +38,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let kept = Kept {
         changes: home.join("changes"),
         volumes: home.join("volumes"),
+        masks: home.join("masks"),
     };
     let tree = policy.tree(Path::new("/"), &account, &kept)?;
     let median = |mut work: Box<dyn FnMut() + '_>| -> Duration {

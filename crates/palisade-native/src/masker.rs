@@ -33,6 +33,10 @@ const TMPFS: i64 = 0x0102_1994;
 /// Longest message: a path as the kernel takes it (PATH_MAX), its end, and what it is to be.
 const MOST_BYTES: usize = 4096 + 1;
 
+/// Answers beside the kernel's error numbers.
+const DONE: i32 = 0;
+const NOTHING_TO_DO: i32 = -1;
+
 const FILE: u8 = 0;
 const DIRECTORY: u8 = 1;
 
@@ -59,38 +63,79 @@ impl Namespaces {
     }
 }
 
-/// The supervisor's end. Dropping it ends the process.
+/// The supervisor's end. The process is started when it is first wanted, and ended when this is dropped.
 #[derive(Debug)]
 pub(crate) struct NativeMasker {
+    inside: Namespaces,
+    process: Option<Process>,
+}
+
+impl NativeMasker {
+    /// For a boundary that stands.
+    pub(crate) fn new(inside: Namespaces) -> Self {
+        Self {
+            inside,
+            process: None,
+        }
+    }
+
+    fn process(&mut self) -> io::Result<&Process> {
+        let process = match self.process.take() {
+            Some(process) => process,
+            None => Process::start(&self.inside)?,
+        };
+        Ok(self.process.insert(process))
+    }
+}
+
+impl Masker for NativeMasker {
+    fn mask(&mut self, path: &Path, directory: bool) -> io::Result<bool> {
+        let mut message = vec![if directory { DIRECTORY } else { FILE }];
+        message.extend_from_slice(path.as_os_str().as_bytes());
+        if message.len() >= MOST_BYTES {
+            return Err(Errno::NAMETOOLONG.into());
+        }
+        let process = self.process()?;
+        send(process.control()?, &message, SendFlags::NOSIGNAL)?;
+        process.answer()
+    }
+}
+
+#[derive(Debug)]
+struct Process {
     control: Option<OwnedFd>,
     child: Child,
 }
 
-impl NativeMasker {
-    /// Starts the process for a boundary that stands.
-    pub(crate) fn start(inside: &Namespaces) -> io::Result<Self> {
+impl Process {
+    fn start(inside: &Namespaces) -> io::Result<Self> {
         let kind = SocketType::SEQPACKET;
         let (control, theirs) = socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
         let mut kept = [&theirs, &inside.user, &inside.mount].map(AsRawFd::as_raw_fd);
         kept.sort_unstable();
         let child = spawn(0, || serve(&theirs, inside, &kept))?;
         drop(theirs);
-        let masker = Self {
+        let process = Self {
             control: Some(control),
             child,
         };
         // It says when it stands.
-        masker.answer()?;
-        Ok(masker)
+        process.answer()?;
+        Ok(process)
     }
 
-    fn answer(&self) -> io::Result<()> {
-        let control = self.control.as_ref().ok_or(Errno::BADF)?;
+    fn control(&self) -> io::Result<&OwnedFd> {
+        self.control.as_ref().ok_or_else(|| Errno::BADF.into())
+    }
+
+    /// Whether something was done.
+    fn answer(&self) -> io::Result<bool> {
         let mut bytes = [0; 4];
         loop {
-            return match recv(control, &mut bytes, RecvFlags::empty()) {
+            return match recv(self.control()?, &mut bytes, RecvFlags::empty()) {
                 Ok((_, 4)) => match i32::from_ne_bytes(bytes) {
-                    0 => Ok(()),
+                    DONE => Ok(true),
+                    NOTHING_TO_DO => Ok(false),
                     errno => Err(io::Error::from_raw_os_error(errno)),
                 },
                 Ok(_) => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -101,20 +146,7 @@ impl NativeMasker {
     }
 }
 
-impl Masker for NativeMasker {
-    fn mask(&mut self, path: &Path, directory: bool) -> io::Result<()> {
-        let control = self.control.as_ref().ok_or(Errno::BADF)?;
-        let mut message = vec![if directory { DIRECTORY } else { FILE }];
-        message.extend_from_slice(path.as_os_str().as_bytes());
-        if message.len() >= MOST_BYTES {
-            return Err(Errno::NAMETOOLONG.into());
-        }
-        send(control, &message, SendFlags::NOSIGNAL)?;
-        self.answer()
-    }
-}
-
-impl Drop for NativeMasker {
+impl Drop for Process {
     fn drop(&mut self) {
         self.control = None;
         while let Err(Errno::INTR) = waitid(
@@ -129,7 +161,7 @@ fn serve(control: &OwnedFd, inside: &Namespaces, kept: &[i32]) -> u8 {
     let entered = enter(inside, kept);
     let told = tell(
         control,
-        entered.as_ref().map(|_| ()).map_err(|errno| *errno),
+        entered.as_ref().map(|_| true).map_err(|errno| *errno),
     );
     let (Ok(empties), true) = (entered, told) else {
         return 1;
@@ -160,9 +192,13 @@ fn serve(control: &OwnedFd, inside: &Namespaces, kept: &[i32]) -> u8 {
     }
 }
 
-fn tell(control: &OwnedFd, outcome: rustix::io::Result<()>) -> bool {
-    let errno = outcome.map_or_else(Errno::raw_os_error, |()| 0);
-    send(control, &errno.to_ne_bytes(), SendFlags::NOSIGNAL).is_ok()
+fn tell(control: &OwnedFd, outcome: rustix::io::Result<bool>) -> bool {
+    let answer = match outcome {
+        Ok(true) => DONE,
+        Ok(false) => NOTHING_TO_DO,
+        Err(errno) => errno.raw_os_error(),
+    };
+    send(control, &answer.to_ne_bytes(), SendFlags::NOSIGNAL).is_ok()
 }
 
 fn enter(inside: &Namespaces, kept: &[i32]) -> rustix::io::Result<Empties> {
@@ -203,17 +239,17 @@ impl Empties {
     }
 
     /// Lays something empty over a path, which is not followed anywhere. What is gone needs nothing.
-    fn lay(&self, path: &CStr, directory: bool) -> rustix::io::Result<()> {
+    fn lay(&self, path: &CStr, directory: bool) -> rustix::io::Result<bool> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let place = match openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
             Ok(place) => place,
-            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(false),
             Err(errno) => return Err(errno),
         };
         let kind = FileType::from_raw_mode(fstat(&place)?.st_mode);
         let is_directory = kind == FileType::Directory;
         if kind == FileType::Symlink || is_directory != directory || is_masked(&place)? {
-            return Ok(());
+            return Ok(false);
         }
         let empty = if directory {
             &self.directory
@@ -226,7 +262,8 @@ impl Empties {
         let copy = open_tree(empty, c"", flags)?;
         let flags =
             MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-        move_mount(copy.as_fd(), c"", place.as_fd(), c"", flags)
+        move_mount(copy.as_fd(), c"", place.as_fd(), c"", flags)?;
+        Ok(true)
     }
 }
 

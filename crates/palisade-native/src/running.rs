@@ -112,7 +112,7 @@ impl Running for NativeRunning {
         let Some(inside) = self.inside.take() else {
             return Ok(None);
         };
-        Ok(Some(Box::new(NativeMasker::start(&inside)?)))
+        Ok(Some(Box::new(NativeMasker::new(inside))))
     }
 
     fn kill(&mut self) {

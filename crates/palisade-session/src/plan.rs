@@ -11,12 +11,15 @@ use palisade_credential::{Credentials, Placeholder};
 use palisade_gate::{GateLimits, UpstreamProxy, UpstreamProxyError};
 use palisade_policy::NetworkPolicy;
 use palisade_protocol::{EgressWanted, Ownership, TreeAccess, TreeEntry};
-use palisade_workspace::{AgentAccount, Kept, TreeError, VolumeName, WorkspaceAccess, is_shown};
+use palisade_workspace::{
+    AgentAccount, Kept, MaskError, TreeError, VolumeName, WorkspaceAccess, is_shown,
+};
 
 use crate::SessionId;
 use crate::changes::{ContinueError, check_continued};
 use crate::environment::{Bundles, InnerEnvironment, PROXY_PORT};
 use crate::limits::gate_limits;
+use crate::masks::Hidden;
 use crate::sources::{SourceShown, keep_sources};
 use crate::state::{SessionRecord, StateDir};
 use crate::trust::{Trust, TrustError, Wanted};
@@ -93,6 +96,8 @@ pub struct Plan {
     pub(crate) volumes_folder: PathBuf,
     /// The session whose changes this one goes on with.
     pub(crate) continues: Option<SessionRecord>,
+    /// What is masked; taken by the thread that looks after it.
+    pub(crate) hidden: Option<Hidden>,
     /// What is trusted on both sides of the gate.
     pub(crate) trust: Trust,
     /// The gate's bounds.
@@ -124,6 +129,9 @@ pub enum PlanError {
     /// A credential comes from where the agent could change or read it.
     #[error(transparent)]
     Source(#[from] SourceShown),
+    /// Secrets in what is shown.
+    #[error(transparent)]
+    Masks(#[from] MaskError),
 }
 
 impl Plan {
@@ -154,6 +162,8 @@ impl Plan {
             .map(|(found, real)| show_program(&mut tree, found, real));
         keep_own_folders(&tree, request)?;
         keep_sources(&tree, request.credentials)?;
+        let hidden = Hidden::find(policy, request.home, &request.kept.masks)?;
+        hidden.add_to(&mut tree);
         let workspace = policy.workspace.value.clone();
         let directory = if is_shown(&tree, request.current_dir) {
             request.current_dir
@@ -201,6 +211,7 @@ impl Plan {
                 .collect(),
             volumes_folder: request.kept.volumes.clone(),
             continues: None,
+            hidden: Some(hidden),
             trust,
             limits: gate_limits(&policy.gate_limits),
             id,
@@ -216,6 +227,11 @@ impl Plan {
     pub fn go_on(&mut self, state: &StateDir, from: &SessionId) -> Result<(), ContinueError> {
         self.continues = Some(check_continued(state, from, self, self.access)?);
         Ok(())
+    }
+
+    /// What is masked.
+    pub fn hidden(&self) -> Option<&Hidden> {
+        self.hidden.as_ref()
     }
 
     /// Lets the gate accept the certificates of one more authority, PEM. The inside is not told of it.

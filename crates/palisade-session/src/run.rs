@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use palisade_audit::{Event, EventKind, LineSink, Sink, SinkError};
-use palisade_boundary::{Backend, StartError};
+use palisade_boundary::{Backend, Running, StartError};
 use palisade_credential::Credentials;
 use palisade_gate::{GateConfig, Notice, Summary, SystemResolver};
 use palisade_sys::rlimit::{Resource, lower};
@@ -16,6 +16,7 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::changes::{Changed, ContinueError, RecordedOwners};
 use crate::gate_thread::GateThread;
+use crate::masks::MaskThread;
 use crate::plan::Plan;
 use crate::state::{Ending as RecordedEnding, SessionRecord, StateDir, StateError};
 use crate::supervise::{Ending, HANDLED, Supervisor};
@@ -75,6 +76,9 @@ pub enum RunError {
     /// The gate stopped before the agent did.
     #[error("the gate ended before the agent, so the session was ended: {0}")]
     Gate(String),
+    /// Secrets that appear could not be masked any more.
+    #[error("masks could not be looked after, so the session was ended: {0}")]
+    Masks(String),
     /// Something on palisade's own side.
     #[error("{0}: {1}")]
     Own(&'static str, io::Error),
@@ -88,7 +92,7 @@ impl RunError {
             Self::State(_) | Self::Audit(_) => Some(
                 "palisade keeps its logs in $XDG_STATE_HOME/palisade or ~/.local/state/palisade",
             ),
-            Self::Continue(_) | Self::Gate(_) | Self::Own(..) => None,
+            Self::Continue(_) | Self::Gate(_) | Self::Masks(_) | Self::Own(..) => None,
         }
     }
 }
@@ -122,18 +126,23 @@ pub fn run(
     let mut running = backend.start(&plan.spec).map_err(RunError::Start)?;
     let endpoint = running.endpoint().map_err(RunError::Start)?;
     close_own_memory().map_err(own("close palisade's memory to others"))?;
+    let notices = Arc::clone(&handed.notices);
     let config = gate_config(&mut plan, handed, &log);
     let gate = GateThread::start(config, endpoint).map_err(own("start the gate"))?;
+    let masks =
+        look_after_masks(&mut plan, &mut *running, notices).map_err(own("look after masks"))?;
     let ending = Supervisor {
         running: &mut *running,
         terminal: &mut terminal,
         signals: &signals,
         gate_ended: gate.ended(),
+        masks_ended: masks.as_ref().map(MaskThread::ended),
     }
     .run();
     drop(terminal);
     // Whatever happened above, nothing inside may outlive this point, and the gate's last events come after it.
     running.kill();
+    let masked = masks.map_or(Ok(()), MaskThread::finish);
     let changed = kept.and_then(|kept| kept.conclude(&log.record));
     let summary = gate
         .finish()
@@ -143,6 +152,12 @@ pub fn run(
         Ending::Killed(signal, limit) => Outcome::Killed(signal, limit),
         Ending::NotStarted(errno) => Outcome::NotStarted(errno),
         Ending::GateLost => return Err(RunError::Gate("its thread returned".into())),
+        Ending::MasksLost => {
+            let cause = masked
+                .err()
+                .map_or_else(|| "its thread returned".into(), |e| e.to_string());
+            return Err(RunError::Masks(cause));
+        }
     };
     log.close(&plan, state, &outcome, &summary)?;
     Ok(Report {
@@ -187,6 +202,18 @@ fn hold_volumes(plan: &Plan) -> Result<Vec<File>, RunError> {
     let held = plan.volumes.iter();
     let held = held.map(|name| volumes::hold(&plan.volumes_folder, name, &plan.spec.identity));
     Ok(held.collect::<Result<_, _>>()?)
+}
+
+/// Starts the thread that masks what appears while the agent runs, where the boundary has a hand for it.
+fn look_after_masks(
+    plan: &mut Plan,
+    running: &mut dyn Running,
+    notices: Arc<dyn Notice>,
+) -> io::Result<Option<MaskThread>> {
+    let (Some(hidden), Some(masker)) = (plan.hidden.take(), running.masker()?) else {
+        return Ok(None);
+    };
+    MaskThread::start(hidden, &plan.spec.tree, masker, notices).map(Some)
 }
 
 /// From here on the process holds secrets: no debugger and no other program of the same user reads its memory, and none of

@@ -113,6 +113,11 @@ impl StateDir {
         self.0.join("sessions").join(id.as_str())
     }
 
+    /// Where it is kept what is known of secrets in what sessions show.
+    pub fn masks(&self) -> PathBuf {
+        self.0.join("masks")
+    }
+
     /// The audit log of one session.
     pub fn log(&self, id: &SessionId) -> PathBuf {
         self.session(id).join("audit.jsonl")

@@ -40,6 +40,16 @@ pub(crate) enum Ending {
     NotStarted(i32),
     /// The gate ended first, so nothing the agent did could be judged or recorded any more.
     GateLost,
+    /// What appears could not be masked any more.
+    MasksLost,
+}
+
+/// What there is to do.
+struct Ready {
+    /// Signals came.
+    signalled: bool,
+    /// The session has to end.
+    lost: Option<Ending>,
 }
 
 /// What the loop watches.
@@ -48,6 +58,8 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) terminal: &'a mut Terminal,
     pub(crate) signals: &'a SignalFd,
     pub(crate) gate_ended: BorrowedFd<'a>,
+    /// Readable once masks are not looked after any more, where they are.
+    pub(crate) masks_ended: Option<BorrowedFd<'a>>,
 }
 
 impl Supervisor<'_> {
@@ -55,12 +67,12 @@ impl Supervisor<'_> {
     pub(crate) fn run(&mut self) -> io::Result<Ending> {
         let mut deadline: Option<Instant> = None;
         loop {
-            let (signalled, gate_ended) = self.wait(deadline)?;
-            if gate_ended {
+            let ready = self.wait(deadline)?;
+            if let Some(lost) = ready.lost {
                 self.running.kill();
-                return Ok(Ending::GateLost);
+                return Ok(lost);
             }
-            if signalled && self.pass_signals()? {
+            if ready.signalled && self.pass_signals()? {
                 deadline.get_or_insert_with(|| Instant::now() + GRACE);
             }
             while let Some(event) = self.running.next_event()? {
@@ -75,8 +87,8 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Waits for something to do. Says whether signals came, and whether the gate ended.
-    fn wait(&self, deadline: Option<Instant>) -> io::Result<(bool, bool)> {
+    /// Waits for something to do.
+    fn wait(&self, deadline: Option<Instant>) -> io::Result<Ready> {
         let timeout = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = timeout.map(|left| Timespec {
             tv_sec: left.as_secs().cast_signed(),
@@ -87,12 +99,23 @@ impl Supervisor<'_> {
             PollFd::new(&event_source, PollFlags::IN),
             PollFd::new(self.signals, PollFlags::IN),
             PollFd::new(&self.gate_ended, PollFlags::IN),
+            // Once more what is there already, where there is nothing else.
+            PollFd::new(
+                self.masks_ended.as_ref().unwrap_or(&self.gate_ended),
+                PollFlags::IN,
+            ),
         ];
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        Ok((!fds[1].revents().is_empty(), !fds[2].revents().is_empty()))
+        let [_, signalled, gate, masks] = fds.map(|fd| !fd.revents().is_empty());
+        let lost = match (gate, masks) {
+            (true, _) => Some(Ending::GateLost),
+            (false, true) => Some(Ending::MasksLost),
+            (false, false) => None,
+        };
+        Ok(Ready { signalled, lost })
     }
 
     /// Passes signals on. Says whether one of them asked the agent to end for good.

@@ -99,6 +99,8 @@ pub struct Kept {
     pub changes: PathBuf,
     /// For all volumes.
     pub volumes: PathBuf,
+    /// For what is known of secrets in what is shown.
+    pub masks: PathBuf,
 }
 
 impl Kept {

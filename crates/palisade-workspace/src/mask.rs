@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -105,6 +106,9 @@ impl MaskError {
 /// take theirs from a clock that ticks, FAT's every two seconds.
 const TICK: Duration = Duration::from_secs(2);
 
+/// For who waits until all is found.
+static NEVER: AtomicBool = AtomicBool::new(false);
+
 impl Masks {
     /// Looks through what is shown. `kept` is the folder where lists are kept from session to session; without one, everything
     /// is looked through.
@@ -157,7 +161,7 @@ impl Masks {
         rules: &MaskRules,
         kept: Option<&Path>,
     ) -> Result<Vec<Mask>, MaskError> {
-        self.look_again(rules, kept, &[Part::Filled])
+        self.look_again(rules, kept, &[Part::Filled], &NEVER)
     }
 
     /// Looks once more at everything that changed since, and yields what is to be masked beside what is masked already.
@@ -165,8 +169,9 @@ impl Masks {
         &mut self,
         rules: &MaskRules,
         kept: Option<&Path>,
+        stop: &AtomicBool,
     ) -> Result<Vec<Mask>, MaskError> {
-        self.look_again(rules, kept, &[Part::Kept, Part::Filled])
+        self.look_again(rules, kept, &[Part::Kept, Part::Filled], stop)
     }
 
     fn look_again(
@@ -174,9 +179,10 @@ impl Masks {
         rules: &MaskRules,
         kept: Option<&Path>,
         parts: &[Part],
+        stop: &AtomicBool,
     ) -> Result<Vec<Mask>, MaskError> {
         for root in &mut self.roots {
-            let tree = look_again(rules, root, kept, parts)
+            let tree = look_again(rules, root, kept, parts, stop)
                 .map_err(|error| MaskError::new(&root.path, error))?;
             root.known = Known::Tree(tree);
         }
@@ -297,6 +303,7 @@ fn look_through(
         root,
         at,
         tick,
+        stop: &NEVER,
     };
     let kept = folder.and_then(|folder| {
         let file = index::path(folder, root);
@@ -323,6 +330,7 @@ fn look_again(
     root: &mut Root,
     folder: Option<&Path>,
     parts: &[Part],
+    stop: &AtomicBool,
 ) -> io::Result<Tree> {
     let at = open(&root.path)?;
     let place = Place {
@@ -330,6 +338,7 @@ fn look_again(
         root: &root.path,
         at: at.as_fd(),
         tick: TICK,
+        stop,
     };
     let known = match &mut root.known {
         Known::AsItWas(kept) => kept.tree(),

@@ -255,6 +255,7 @@ mod tests {
             kept: Kept {
                 changes: "/state/sessions/s/changes".into(),
                 volumes: "/state/volumes".into(),
+                masks: "/state/masks".into(),
             },
             governing: governing.iter().map(PathBuf::from).collect(),
         }

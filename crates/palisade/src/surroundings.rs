@@ -82,6 +82,7 @@ impl Surroundings {
         Kept {
             changes: real_path(&self.state.changes(id)),
             volumes: real_path(&self.state.volumes()),
+            masks: real_path(&self.state.masks()),
         }
     }
 

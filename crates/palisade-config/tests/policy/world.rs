@@ -55,6 +55,7 @@ impl World {
         Kept {
             changes: self.root.join("state/changes"),
             volumes: self.root.join("state/volumes"),
+            masks: self.root.join("state/masks"),
         }
     }
 

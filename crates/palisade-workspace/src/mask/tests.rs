@@ -324,7 +324,7 @@ mod watched {
         fn new(world: &'a World) -> Self {
             let rules = world.rules(&[], &[]);
             let masks = world.find(&rules, true);
-            let (watch, news) = MaskWatch::start(Arc::new(rules), masks, None).unwrap();
+            let (watch, news) = MaskWatch::start(Arc::new(rules), masks, None, &NEVER).unwrap();
             assert_eq!(news.masks, []);
             assert_eq!(watch.unwatched(), 0);
             Self { world, watch }

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::io::Errno;
@@ -61,6 +62,8 @@ pub(super) struct Place<'a> {
     pub(super) at: BorrowedFd<'a>,
     /// How long a change may be without a newer time.
     pub(super) tick: Duration,
+    /// Set when nobody waits for the answer any more.
+    pub(super) stop: &'a AtomicBool,
 }
 
 impl Tree {
@@ -74,6 +77,9 @@ impl Tree {
     /// Looks again at what changed since. Says whether anything did.
     pub(super) fn renew(&mut self, place: Place<'_>, part: Part) -> Result<bool, Errno> {
         let stale = self.stale(place, part);
+        if place.stop.load(Ordering::Relaxed) {
+            return Err(Errno::CANCELED);
+        }
         if stale.is_empty() {
             return Ok(false);
         }
@@ -100,7 +106,8 @@ impl Tree {
 
     /// The folders that are not as they were.
     fn stale(&self, place: Place<'_>, part: Part) -> Vec<u32> {
-        let wanted = |folder: &Folder| (part == Part::Filled) == folder.manner.filled;
+        let stopped = || place.stop.load(Ordering::Relaxed);
+        let wanted = |folder: &Folder| (part == Part::Filled) == folder.manner.filled && !stopped();
         let of_folders = spread(&self.folders, |index, folder| {
             let as_it_was = !wanted(folder)
                 || is_as_it_was(place.at, folder.rooted(), folder.changed, folder.inode);

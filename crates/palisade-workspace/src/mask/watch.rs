@@ -12,12 +12,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 
 use super::rules::MaskRules;
 use super::scan::{FileId, Manner, Scan, Scanner, Why, join};
+use super::tree::Tree;
 use super::{Known, Mask, MaskError, Masks, below_root, of_link, open};
 use crate::paths::Located;
 
@@ -62,14 +64,15 @@ pub struct News {
 
 impl MaskWatch {
     /// Takes over what was found, and asks to be told of every change. Yields what has to be masked beside it: what lies in
-    /// folders whose list was believed, and what changed since.
+    /// folders whose list was believed, and what changed since. Set `stop` when nobody waits for it any more.
     ///
     /// # Errors
-    /// The kernel gives no queue, or a folder cannot be read.
+    /// The kernel gives no queue, a folder cannot be read, or it was stopped.
     pub fn start(
         rules: Arc<MaskRules>,
         mut masks: Masks,
         kept: Option<&Path>,
+        stop: &AtomicBool,
     ) -> Result<(Self, News), MaskError> {
         let none = Path::new("/");
         let queue = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
@@ -95,13 +98,13 @@ impl MaskWatch {
             if let Known::AsItWas(kept) = &root.known
                 && let Some(tree) = kept.tree()
             {
-                watch.add_all(number, &tree);
+                watch.add_all(number, &tree, stop);
             } else if let Known::Tree(tree) = &root.known {
-                watch.add_all(number, tree);
+                watch.add_all(number, tree, stop);
             }
         }
         let mut news = News {
-            masks: masks.look_through_all(&watch.rules, kept)?,
+            masks: masks.look_through_all(&watch.rules, kept, stop)?,
             lost: false,
         };
         for (number, root) in masks.roots.iter().enumerate() {
@@ -268,8 +271,9 @@ impl MaskWatch {
         }
     }
 
-    fn add_all(&mut self, root: usize, tree: &super::tree::Tree) {
-        for folder in &tree.folders {
+    fn add_all(&mut self, root: usize, tree: &Tree, stop: &AtomicBool) {
+        let folders = tree.folders.iter();
+        for folder in folders.take_while(|_| !stop.load(Ordering::Relaxed)) {
             self.add(&Watched {
                 root,
                 below: folder.path.clone(),
@@ -279,7 +283,7 @@ impl MaskWatch {
     }
 
     /// The folders that turned up after everything known was asked for.
-    fn add_new(&mut self, root: usize, tree: &super::tree::Tree) -> Vec<Mask> {
+    fn add_new(&mut self, root: usize, tree: &Tree) -> Vec<Mask> {
         let have: HashSet<&Path> = self
             .watched
             .values()

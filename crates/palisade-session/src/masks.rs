@@ -1,0 +1,344 @@
+//! Secrets within what is shown: found before the session, looked after while it runs.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use palisade_boundary::Masker;
+use palisade_config::Effective;
+use palisade_gate::Notice;
+use palisade_protocol::TreeEntry;
+use palisade_workspace::{
+    Located, Mask, MaskError, MaskPattern, MaskRule, MaskRules, MaskWatch, Masks, Why,
+    WrittenPattern,
+};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+
+/// Most masks that are told of one by one while a session runs.
+const MOST_TOLD: usize = 10;
+
+/// What a session hides.
+#[derive(Debug)]
+pub struct Hidden {
+    rules: Arc<MaskRules>,
+    masks: Masks,
+    /// Where lists are kept from session to session.
+    kept: PathBuf,
+}
+
+/// One thing that is hidden, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HiddenPath<'a> {
+    /// On the host.
+    pub path: &'a Path,
+    /// Whether it is a folder.
+    pub directory: bool,
+    /// By which rule, where one did.
+    pub rule: Option<&'a MaskRule>,
+    /// Why.
+    pub why: Why,
+}
+
+impl Hidden {
+    /// Looks through what a policy shows.
+    ///
+    /// # Errors
+    /// A folder cannot be read for another reason than its permissions.
+    pub fn find(policy: &Effective, home: &Path, kept: &Path) -> Result<Self, MaskError> {
+        let workspace = policy.workspace.value.clone();
+        let home = home.canonicalize().unwrap_or_else(|_| home.to_path_buf());
+        let (mask, unmask) = (written(&policy.mask), written(&policy.unmask));
+        let rules = Arc::new(MaskRules::new(&mask, &unmask, &workspace, &home));
+        let mut shown: Vec<Located> = policy
+            .shown
+            .iter()
+            .map(|shown| shown.path.clone())
+            .collect();
+        shown.push(Located {
+            written: workspace.clone(),
+            real: workspace,
+            folder: true,
+        });
+        let masks = Masks::find(&rules, shown, Some(kept))?;
+        Ok(Self {
+            rules,
+            masks,
+            kept: kept.to_path_buf(),
+        })
+    }
+
+    /// All that is hidden, by path.
+    pub fn paths(&self) -> impl Iterator<Item = HiddenPath<'_>> {
+        let of = |mask| describe(&self.rules, mask);
+        self.masks.masks.iter().map(of)
+    }
+
+    /// The rules, those of the built-in table first.
+    pub fn rules(&self) -> &[MaskRule] {
+        self.rules.rules()
+    }
+
+    /// Adds the masks to a tree that shows what was looked through.
+    pub(crate) fn add_to(&self, tree: &mut Vec<TreeEntry>) {
+        let inside = Inside::new(tree);
+        let entries = self.masks.masks.iter().flat_map(|mask| {
+            inside.of(&mask.path).map(|path| TreeEntry::Mask {
+                path,
+                directory: mask.directory,
+            })
+        });
+        let entries: Vec<TreeEntry> = entries.collect();
+        tree.extend(entries);
+    }
+}
+
+fn written(patterns: &[palisade_config::Sourced<String>]) -> Vec<WrittenPattern> {
+    patterns
+        .iter()
+        .filter_map(|written| {
+            // Each was tried when the policy was read.
+            Some(WrittenPattern {
+                pattern: MaskPattern::parse(&written.value).ok()?,
+                source: written.source.to_string(),
+            })
+        })
+        .collect()
+}
+
+fn describe<'a>(rules: &'a MaskRules, mask: &'a Mask) -> HiddenPath<'a> {
+    let by_rule = matches!(mask.why, Why::Name | Why::LinkTarget);
+    HiddenPath {
+        path: &mask.path,
+        directory: mask.directory,
+        rule: rules.rules().get(mask.rule).filter(|_| by_rule),
+        why: mask.why,
+    }
+}
+
+/// Where paths of the host are seen inside.
+struct Inside {
+    /// Source and target of what shows the host's folders and files, in building order.
+    shown: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Inside {
+    fn new(tree: &[TreeEntry]) -> Self {
+        let shown = tree.iter().filter_map(|entry| match entry {
+            TreeEntry::Bind { source, target, .. } | TreeEntry::Overlay { source, target, .. } => {
+                Some((source.clone(), target.clone()))
+            }
+            _ => None,
+        });
+        Self {
+            shown: shown.collect(),
+        }
+    }
+
+    /// The paths inside by which a path of the host is seen.
+    fn of(&self, path: &Path) -> impl Iterator<Item = PathBuf> {
+        let mut found: Vec<PathBuf> = self
+            .shown
+            .iter()
+            .filter_map(|(source, target)| {
+                let below = path.strip_prefix(source).ok()?;
+                let inside = if below.as_os_str().is_empty() {
+                    target.clone()
+                } else {
+                    target.join(below)
+                };
+                // Another entry may lie over this one there.
+                let over = self
+                    .shown
+                    .iter()
+                    .filter(|(_, other)| inside.starts_with(other));
+                let deepest = over.max_by_key(|(_, other)| other.as_os_str().len())?;
+                (path.starts_with(&deepest.0)).then_some(inside)
+            })
+            .collect();
+        found.sort();
+        found.dedup();
+        found.into_iter()
+    }
+}
+
+/// Looks after masks while the agent runs. When it cannot, [`MaskThread::ended`] turns readable.
+pub(crate) struct MaskThread {
+    thread: JoinHandle<io::Result<()>>,
+    stop: OwnedFd,
+    stopping: Arc<AtomicBool>,
+    ended: OwnedFd,
+}
+
+impl MaskThread {
+    pub(crate) fn start(
+        hidden: Hidden,
+        tree: &[TreeEntry],
+        masker: Box<dyn Masker>,
+        notices: Arc<dyn Notice>,
+    ) -> io::Result<Self> {
+        let flags = rustix::pipe::PipeFlags::CLOEXEC;
+        let (ended, alive) = rustix::pipe::pipe_with(flags)?;
+        let (stopped, stop) = rustix::pipe::pipe_with(flags)?;
+        let mut layer = Layer {
+            rules: Arc::clone(&hidden.rules),
+            inside: Inside::new(tree),
+            masker,
+            notices,
+            told: 0,
+        };
+        let stopping = Arc::<AtomicBool>::default();
+        let seen = Arc::clone(&stopping);
+        let thread = std::thread::Builder::new()
+            .name("masks".into())
+            .spawn(move || {
+                // Closing this end is what the supervisor sees, however the thread ends.
+                let _alive = alive;
+                look_after(hidden, &mut layer, stopped.as_fd(), &seen)
+            })?;
+        Ok(Self {
+            thread,
+            stop,
+            stopping,
+            ended,
+        })
+    }
+
+    /// Readable once the thread has ended.
+    pub(crate) fn ended(&self) -> BorrowedFd<'_> {
+        self.ended.as_fd()
+    }
+
+    /// Ends it and says how it went.
+    pub(crate) fn finish(self) -> io::Result<()> {
+        self.stopping.store(true, Ordering::Relaxed);
+        drop(self.stop);
+        self.thread
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("its thread panicked")))
+    }
+}
+
+fn look_after(
+    hidden: Hidden,
+    layer: &mut Layer,
+    stopped: BorrowedFd<'_>,
+    stopping: &AtomicBool,
+) -> io::Result<()> {
+    let Hidden { rules, masks, kept } = hidden;
+    let (mut watch, news) =
+        MaskWatch::start(rules, masks, Some(&kept), stopping).map_err(io::Error::other)?;
+    layer.lay(&news.masks)?;
+    if watch.unwatched() > 0 {
+        layer.notices.notice(&format!(
+            "note: masks: {} folders are not watched for secrets that appear during the session (raise fs.inotify.max_user_watches)",
+            watch.unwatched()
+        ));
+    }
+    loop {
+        let source = watch.source();
+        let mut sources = [
+            PollFd::new(&source, PollFlags::IN),
+            PollFd::new(&stopped, PollFlags::IN),
+        ];
+        match poll(&mut sources, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        if !sources[1].revents().is_empty() {
+            return Ok(());
+        }
+        if !sources[0].revents().is_empty() {
+            let news = watch.read()?;
+            layer.lay(&news.masks)?;
+        }
+    }
+}
+
+/// Lays masks over paths inside.
+struct Layer {
+    rules: Arc<MaskRules>,
+    inside: Inside,
+    masker: Box<dyn Masker>,
+    notices: Arc<dyn Notice>,
+    told: usize,
+}
+
+impl Layer {
+    fn lay(&mut self, masks: &[Mask]) -> io::Result<()> {
+        for mask in masks {
+            let mut laid = false;
+            for path in self.inside.of(&mask.path) {
+                laid |= self.masker.mask(&path, mask.directory).map_err(|error| {
+                    let words = format!("{} could not be masked: {error}", path.display());
+                    io::Error::other(words)
+                })?;
+            }
+            if laid {
+                self.tell(mask);
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, mask: &Mask) {
+        self.told += 1;
+        if self.told > MOST_TOLD {
+            return;
+        }
+        let path = mask.path.display();
+        let line = match describe(&self.rules, mask).rule {
+            Some(rule) => format!(
+                "note: {path} appeared and is masked by `{}` ({}); `unmask` in the policy shows it",
+                rule.pattern, rule.source
+            ),
+            None => format!("note: {path} appeared and is masked"),
+        };
+        self.notices.notice(&line);
+        if self.told == MOST_TOLD {
+            self.notices
+                .notice("note: more that appears and is masked is not told of");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use palisade_protocol::{Ownership, TreeAccess};
+
+    use super::*;
+
+    fn bind(source: &str, target: &str) -> TreeEntry {
+        TreeEntry::Bind {
+            source: source.into(),
+            target: target.into(),
+            access: TreeAccess::Read,
+            ownership: Ownership::Host,
+        }
+    }
+
+    #[test]
+    fn a_path_is_masked_wherever_it_is_seen() {
+        let tree = [
+            bind("/usr", "/usr"),
+            bind("/w", "/w"),
+            bind("/w/a", "/w/a"),
+            bind("/w/a", "/home/ada/a"),
+            bind("/other", "/w/covered"),
+            bind("/w/one", "/x/one"),
+        ];
+        let inside = Inside::new(&tree);
+        let of = |path: &str| -> Vec<String> {
+            let paths = inside.of(Path::new(path));
+            paths.map(|path| path.display().to_string()).collect()
+        };
+        assert_eq!(of("/w/.env"), ["/w/.env"]);
+        assert_eq!(of("/w/a/.env"), ["/home/ada/a/.env", "/w/a/.env"]);
+        assert_eq!(of("/w/one"), ["/w/one", "/x/one"]);
+        assert_eq!(of("/w/covered/.env"), [""; 0], "something else lies there");
+        assert_eq!(of("/home/.env"), [""; 0]);
+    }
+}
