@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check, demo, doctor, explain, log, run, schema, sessions, volume};
+use crate::commands::{
+    apply, check, demo, discard, doctor, explain, log, review, run, schema, sessions, volume,
+};
 use crate::failure;
 
 /// Run an AI agent inside a boundary, with one gate as its only way out.
@@ -30,6 +32,9 @@ pub(crate) enum Command {
     Run(run::Args),
     Check(check::Args),
     Explain(explain::Args),
+    Review(review::Args),
+    Apply(apply::Args),
+    Discard(discard::Args),
     Log(log::Args),
     Sessions(sessions::Args),
     Doctor(doctor::Args),

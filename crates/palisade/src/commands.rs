@@ -5,12 +5,16 @@ use std::process::ExitCode;
 use crate::cli::{Cli, Command};
 use crate::failure::Failure;
 
+pub(crate) mod apply;
 pub(crate) mod check;
 pub(crate) mod demo;
+pub(crate) mod discard;
 pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod log;
+mod pending;
 mod policy_options;
+pub(crate) mod review;
 pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod sessions;
@@ -22,6 +26,9 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Review(args) => review::run(&args),
+        Command::Apply(args) => apply::run(&args),
+        Command::Discard(args) => discard::run(&args),
         Command::Log(args) => log::run(&args),
         Command::Sessions(args) => sessions::run(&args),
         Command::Doctor(args) => doctor::run(&args),

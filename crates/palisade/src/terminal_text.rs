@@ -1,20 +1,55 @@
 //! Text for people: colours where they are wanted, and nothing an agent wrote that a terminal would obey.
 
+use std::fmt::Write as _;
 use std::io::IsTerminal;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use palisade_workspace::review::is_hidden;
 
 /// Makes text harmless to a terminal: control characters are shown, not sent. Host names and paths in the log come
 /// from the agent.
 pub(crate) fn harmless(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        let bidi = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if c.is_control() || bidi {
-            out.extend(c.escape_default())
-        } else {
-            out.push(c)
+    push_harmless(text, false, &mut out);
+    out
+}
+
+/// The same for bytes: those that are no UTF-8 are shown as `\xff`.
+pub(crate) fn harmless_bytes(bytes: &[u8]) -> String {
+    shown(bytes, false)
+}
+
+/// A line of a file: a tab stays what it is.
+pub(crate) fn harmless_line(line: &[u8]) -> String {
+    shown(line, true)
+}
+
+/// A path as people read it.
+pub(crate) fn harmless_path(path: &Path) -> String {
+    harmless_bytes(path.as_os_str().as_bytes())
+}
+
+fn shown(bytes: &[u8], tabs: bool) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        push_harmless(chunk.valid(), tabs, &mut out);
+        for byte in chunk.invalid() {
+            // Writing to a string does not fail.
+            let _ = write!(out, "\\x{byte:02x}");
         }
     }
     out
+}
+
+fn push_harmless(text: &str, tabs: bool, out: &mut String) {
+    for c in text.chars() {
+        if (c.is_control() && !(tabs && c == '\t')) || is_hidden(c) {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
 }
 
 /// Colours, or none where the output is no terminal or the person said `NO_COLOR`.
@@ -46,6 +81,10 @@ impl Palette {
         self.wrap("2", text)
     }
 
+    pub(crate) fn place(self, text: &str) -> String {
+        self.wrap("36", text)
+    }
+
     pub(crate) fn strong(self, text: &str) -> String {
         self.wrap("1", text)
     }
@@ -70,5 +109,13 @@ mod tests {
             "a\\u{1b}[31mb\\r\\n\\u{202e}c"
         );
         assert_eq!(harmless("b\u{fc}cher.example"), "b\u{fc}cher.example");
+        assert_eq!(
+            harmless_line(b"\ta\x1b]0;x\x07\xff\r"),
+            "\ta\\u{1b}]0;x\\u{7}\\xff\\r"
+        );
+        assert_eq!(
+            harmless_bytes("a\tb\u{e0041}".as_bytes()),
+            "a\\tb\\u{e0041}"
+        );
     }
 }

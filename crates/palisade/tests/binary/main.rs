@@ -18,6 +18,7 @@ mod intercepted;
 mod lifetime;
 mod limits;
 mod options;
+mod pending;
 mod policy_errors;
 mod status;
 mod terminal;

@@ -1,0 +1,31 @@
+//! Ctrl-C while another program has the terminal.
+
+use std::io;
+
+use palisade_sys::signal::unblock_all;
+use palisade_sys::signalfd::SignalFd;
+use rustix::process::Signal;
+
+/// Interrupts that reach the program on the terminal and not this process, until it is dropped. Programs started meanwhile
+/// get them: the standard library starts each with no signal blocked.
+#[derive(Debug)]
+pub struct Interrupts(SignalFd);
+
+impl Interrupts {
+    /// Holds them.
+    ///
+    /// # Errors
+    /// What `sigprocmask(2)` and `signalfd(2)` report.
+    pub fn hold() -> io::Result<Self> {
+        SignalFd::block(&[Signal::INT.as_raw(), Signal::QUIT.as_raw()]).map(Self)
+    }
+}
+
+impl Drop for Interrupts {
+    fn drop(&mut self) {
+        // Those that came were for the other program.
+        while let Ok(Some(_)) = self.0.next() {}
+        // Without it they would be lost from now on, and there is nothing else to try.
+        let _ = unblock_all();
+    }
+}
