@@ -6,10 +6,13 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use palisade_config::{Options, Surroundings, explain, load};
+use palisade_config::{Effective, Options, Surroundings, explain, load};
 use palisade_policy::{Authority, Decision, NetworkPolicy, Request};
 
 const OPERATOR: &str = r#"version = 1
+[filesystem]
+access = "review"
+mask = ["*.own"]
 [[network.allow]]
 host = "*.allowed.example"
 [[network.allow]]
@@ -64,6 +67,14 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
+/// What the operator says of files above, and nothing more.
+fn gives_no_file(policy: &Effective) {
+    assert_ne!(policy.access.value.name(), "write");
+    assert_eq!(policy.mask[0].value, "*.own");
+    assert!(policy.protect.value && policy.unmask.is_empty());
+    assert!(policy.shown.is_empty() && policy.volumes.is_empty() && policy.tmpfs.is_empty());
+}
+
 fn loaded() -> Result<NetworkPolicy, String> {
     let options = Options {
         policy: Some(FOLDER.join("home/policy.toml")),
@@ -79,6 +90,7 @@ fn loaded() -> Result<NetworkPolicy, String> {
     match load(&options, &around) {
         Ok(policy) => {
             assert!(!explain(&policy).sections.is_empty());
+            gives_no_file(&policy);
             Ok(policy.network)
         }
         Err(error) => {
