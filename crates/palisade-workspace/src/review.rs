@@ -16,7 +16,7 @@ mod renames;
 
 use std::io::{self, Read};
 
-pub use diff::{CONTEXT, Hunk, LineKind, TextDiff, hunk_header, is_text};
+pub use diff::{CONTEXT, Form, Hunk, LineKind, TextDiff, hunk_header};
 pub use except::{Except, ExceptError};
 pub use flags::{Flag, Flagged, LARGE, Sight, flags_of, is_hidden};
 pub use patch::{GitMode, ObjectFormat, Version, in_patch, write_patch};

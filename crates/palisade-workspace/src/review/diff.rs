@@ -10,6 +10,8 @@ pub const CONTEXT: u32 = 3;
 /// How long the shortest difference of two texts is looked for. Ten times what 200,000 lines with 4,500 edits need; two
 /// texts of 400,000 random lines would need hours.
 const SEARCH: Duration = Duration::from_millis(700);
+/// More are not compared: a line takes some 100 bytes while it is, and a file may hold nothing but line ends.
+const MOST_LINES: usize = 1_000_000;
 
 /// Two texts, line by line.
 #[derive(Debug)]
@@ -59,9 +61,37 @@ impl LineKind {
     }
 }
 
-/// Whether contents are shown as lines. Git looks at the first 8,000 bytes alone; here one NUL anywhere is enough.
-pub fn is_text(contents: &[u8]) -> bool {
-    memchr::memchr(0, contents).is_none()
+/// How contents can be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// By lines.
+    Text,
+    /// Not by lines: it holds a NUL. Git looks for one in the first 8,000 bytes; here one anywhere is enough.
+    Binary,
+    /// Not by lines: there are too many.
+    Long,
+}
+
+impl Form {
+    /// Of these contents.
+    pub fn of(contents: &[u8]) -> Self {
+        if memchr::memchr(0, contents).is_some() {
+            Self::Binary
+        } else if memchr::memchr_iter(b'\n', contents).count() > MOST_LINES {
+            Self::Long
+        } else {
+            Self::Text
+        }
+    }
+
+    /// Of two versions of a file.
+    pub fn of_both(before: &[u8], after: &[u8]) -> Self {
+        match (Self::of(before), Self::of(after)) {
+            (Self::Binary, _) | (_, Self::Binary) => Self::Binary,
+            (Self::Long, _) | (_, Self::Long) => Self::Long,
+            (Self::Text, Self::Text) => Self::Text,
+        }
+    }
 }
 
 impl<'a> TextDiff<'a> {
@@ -281,6 +311,19 @@ mod tests {
         let diff = TextDiff::new(b"a\n", b"");
         assert_eq!(text(&diff.hunks()[0], &diff), "@@ -1 +0,0 @@\n-a\n");
         assert_eq!(TextDiff::new(b"", b"").edits(), 0);
+    }
+
+    #[test]
+    fn what_has_no_lines_or_too_many_is_told_from_text() {
+        assert_eq!(Form::of(b"a\xc3\xbc\xff\n"), Form::Text);
+        assert_eq!(Form::of(b""), Form::Text);
+        let mut late = vec![b'a'; 9000];
+        late.push(0);
+        assert_eq!(Form::of(&late), Form::Binary);
+        let many = vec![b'\n'; MOST_LINES];
+        assert_eq!(Form::of(&many), Form::Text);
+        assert_eq!(Form::of(&[&many[..], b"\n"].concat()), Form::Long);
+        assert_eq!(Form::of_both(b"a", b"\0"), Form::Binary);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use sha1::Digest as _;
 
-use super::diff::{LineKind, TextDiff, hunk_header, is_text};
+use super::diff::{Form, LineKind, TextDiff, hunk_header};
 use super::{Contents, LARGEST_TEXT, read_all};
 
 /// What git knows of a file's kind and mode.
@@ -180,7 +180,7 @@ fn text_of(version: Option<Version<'_>>) -> io::Result<Option<Vec<u8>>> {
         return Ok(None);
     }
     let contents = read_all(version.contents)?;
-    Ok(is_text(&contents).then_some(contents))
+    Ok((Form::of(&contents) == Form::Text).then_some(contents))
 }
 
 fn literal(out: &mut dyn Write, version: Option<Version<'_>>) -> io::Result<()> {

@@ -205,10 +205,14 @@ fn on_branch(args: &Args, session: &Session, name: &str) -> Result<ExitCode, Fai
         .message
         .clone()
         .unwrap_or_else(|| format!("Changes of palisade session {}", session.id));
-    let committed = branch::commit(session, name, &message)?;
+    let committed = branch::commit(session, name, &message, args.force)?;
+    let files = match committed.files {
+        1 => "1 file".to_owned(),
+        count => format!("{count} files"),
+    };
     println!(
-        "{} files committed as {} on the new branch {name}",
-        committed.files, committed.id
+        "{files} committed as {} on the new branch {name}",
+        committed.id
     );
     for (count, why) in &committed.left_out {
         println!("left out: {count} {why}");

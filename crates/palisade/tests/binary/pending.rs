@@ -4,8 +4,11 @@ mod apply;
 mod branch;
 mod pick;
 mod review;
+mod session;
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -29,6 +32,7 @@ impl Fixture {
         for (path, contents) in host {
             lab.write(&lab.workspace().join(path), contents);
         }
+        who.own(&lab.workspace());
         let fixture = Self { lab, id: ID };
         fixture.session(ID, 1, &fixture.lab.workspace());
         fixture
@@ -80,6 +84,12 @@ impl Fixture {
         // Last: a change of the owner takes special bits away.
         fs::set_permissions(&at, fs::Permissions::from_mode(mode)).unwrap();
         self
+    }
+
+    /// The same under a name that is no UTF-8.
+    fn wrote_bytes(&self, name: &[u8], contents: &str) -> &Self {
+        fs::write(self.upper("").join(OsStr::from_bytes(name)), contents).unwrap();
+        self.owned()
     }
 
     /// What the agent removed: overlayfs leaves a device 0:0 there, which anybody may make since Linux 5.8.

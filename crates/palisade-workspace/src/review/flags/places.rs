@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::Flag;
+use crate::protect::protected;
 
 /// Directories whose contents a program of the host runs, or takes settings from: a link in the place of one moves all
 /// of it elsewhere.
@@ -235,48 +236,6 @@ pub(super) fn host_runs(path: &Path, contents: Option<&[u8]>) -> Option<&'static
         })
     };
     (name == "config" && contents.is_some_and(section)).then_some("git takes its settings from it")
-}
-
-/// Paths that programs of the host run, or take their settings from, at any depth.
-fn protected(path: &Path) -> Option<&'static str> {
-    let parts: Vec<&str> = path
-        .iter()
-        .map(|part| part.to_str().unwrap_or(""))
-        .collect();
-    for at in 0..parts.len() {
-        let what = match parts[at..] {
-            [".git", "hooks", ..] => "a hook that git runs",
-            [".git", "config" | "config.worktree"] => "git takes its settings from it",
-            [".git", "info", "attributes"] => "git takes its settings from it",
-            [".git", "modules", .., "config"] => "git takes its settings from it",
-            [".git", "modules", _, ref rest @ ..] if rest.contains(&"hooks") => {
-                "a hook that git runs"
-            }
-            [".git", "worktrees", _, "config.worktree"] => "git takes its settings from it",
-            [".gitconfig" | ".gitmodules"] => "git takes its settings from it",
-            [".husky" | ".githooks", _, ..] => "a hook that git runs",
-            [".vscode" | ".idea" | ".devcontainer", _, ..] => "an editor runs what it says",
-            [".devcontainer.json"] => "an editor runs what it says",
-            [".envrc"] => "direnv runs it when the folder is entered",
-            [".mcp.json"] => "an agent on the host starts what it names",
-            [".claude", "hooks" | "commands" | "agents", ..] => "an agent on the host runs it",
-            [".claude", name] if name.starts_with("settings") => {
-                "an agent on the host runs what it says"
-            }
-            [".cursor", _, ..] => "an editor runs what it says",
-            [".github", "workflows" | "actions", ..] => "a pipeline runs it, with your credentials",
-            [".gitlab-ci.yml"] => "a pipeline runs it, with your credentials",
-            [
-                ".bashrc" | ".bash_profile" | ".bash_login" | ".bash_logout" | ".profile"
-                | ".zshrc" | ".zshenv" | ".zprofile" | ".zlogin" | ".zlogout" | ".kshrc" | ".cshrc"
-                | ".tcshrc" | ".login" | ".inputrc",
-            ] => "a shell runs it when it starts",
-            [".config", "fish" | "git", ..] => "a shell or git takes its settings from it",
-            _ => continue,
-        };
-        return Some(what);
-    }
-    None
 }
 
 /// The directory that a link at this path would stand for.

@@ -35,11 +35,16 @@ pub(super) struct Committed {
 type LeftOut = (usize, &'static str);
 
 /// Makes the commit and the branch.
-pub(super) fn commit(session: &Session, name: &str, message: &str) -> Result<Committed, Failure> {
+pub(super) fn commit(
+    session: &Session,
+    name: &str,
+    message: &str,
+    all_links: bool,
+) -> Result<Committed, Failure> {
     let repository = Repository::of(&session.record.workspace)?;
     let reference = new_branch(&repository, name)?;
     let parent = head(&repository);
-    let (changes, left_out) = committed(session, &repository)?;
+    let (changes, left_out) = committed(session, &repository, all_links)?;
     if changes.is_empty() {
         return Err(Failure::new("none of the changes can be in a commit"));
     }
@@ -54,6 +59,14 @@ pub(super) fn commit(session: &Session, name: &str, message: &str) -> Result<Com
         &listing,
     )?;
     let tree = line(run(index.git(&repository).arg("write-tree"))?);
+    let unchanged = parent.as_ref().is_some_and(|parent| {
+        let mut git = repository.command();
+        let found = run(git.args(["rev-parse", "--verify", &format!("{parent}^{{tree}}")]));
+        found.is_ok_and(|found| line(found) == tree)
+    });
+    if unchanged {
+        return Err(Failure::new("nothing differs from the last commit"));
+    }
     let mut commit = repository.command();
     commit.args(["commit-tree", &tree, "-m", message]);
     if let Some(parent) = &parent {
@@ -109,6 +122,7 @@ fn head(repository: &Repository) -> Option<String> {
 fn committed<'s>(
     session: &'s Session,
     repository: &Repository,
+    all_links: bool,
 ) -> Result<(Vec<&'s Change>, Vec<LeftOut>), Failure> {
     let meant = session
         .set
@@ -117,6 +131,12 @@ fn committed<'s>(
         .filter(|change| session.means(&change.path));
     let files = meant.filter(|change| !is_folder(change));
     let (files, own): (Vec<_>, Vec<_>) = files.partition(|change| in_patch(&change.path));
+    // As where they would land in files: named, or forced.
+    let leads_out = |change: &&Change| {
+        let named = all_links || session.paths.contains(&change.path);
+        !named && change.leaves_tree(&session.record.workspace)
+    };
+    let (out, files): (Vec<_>, Vec<_>) = files.into_iter().partition(leads_out);
     let modules = submodules(repository)?;
     let in_module = |c: &&Change| modules.iter().any(|module| c.path.starts_with(module));
     let (inner, files): (Vec<_>, Vec<_>) = files.into_iter().partition(in_module);
@@ -125,6 +145,10 @@ fn committed<'s>(
         files.into_iter().partition(|c| ignored.contains(&c.path));
     let left_out = [
         (own.len(), "of git's own files"),
+        (
+            out.len(),
+            "links that lead out of the workspace, and were not named",
+        ),
         (inner.len(), "in a submodule"),
         (hidden.len(), "that git ignores"),
     ];
@@ -283,8 +307,12 @@ struct Index(PathBuf);
 
 impl Index {
     fn new(session: &Session) -> Result<Self, Failure> {
-        let index = Self(session.folder.with_file_name("branch.index"));
-        // One that a crash left would be added to.
+        let index = Self(
+            session
+                .folder
+                .with_file_name(format!("branch-{}.index", std::process::id())),
+        );
+        // One that a process of the same number left in a crash would be added to.
         index.remove();
         Ok(index)
     }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use palisade_workspace::changes::{Change, ChangeKind, Side};
-use palisade_workspace::review::{Hunk, TextDiff, is_text};
+use palisade_workspace::review::{Form, Hunk, TextDiff};
 
 use crate::commands::pending::ask::ask;
 use crate::commands::pending::{Entry, Session, show};
@@ -98,7 +98,7 @@ fn one(
     let change = entry.change;
     let (before, after) = (session.before(change), session.after(change));
     let texts = before.bytes().zip(after.bytes());
-    let texts = texts.filter(|(old, new)| is_text(old) && is_text(new));
+    let texts = texts.filter(|(old, new)| Form::of_both(old, new) == Form::Text);
     let is_file = |side: &Option<Side>| side.as_ref().is_some_and(Side::is_file);
     let by_hunk =
         change.kind == ChangeKind::Changed && is_file(&change.before) && is_file(&change.after);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, Read};
 
 use palisade_workspace::changes::{Change, ChangeKind, Side, SideKind};
-use palisade_workspace::review::{Flagged, Sight, TextDiff, flags_of, in_patch, is_text, renames};
+use palisade_workspace::review::{Flagged, Form, Sight, TextDiff, flags_of, in_patch, renames};
 
 use super::spellings::Spellings;
 use super::{Body, Session};
@@ -136,11 +136,14 @@ fn lines(change: &Change, before: &Body, after: &Body) -> Lines {
         (Body::Absent | Body::Empty, Body::Absent | Body::Empty) => Lines::None,
         _ => {
             let [old, new] = [before, after].map(|body| body.bytes().unwrap_or_default());
-            if !is_text(old) || !is_text(new) {
-                return Lines::Binary;
+            match Form::of_both(old, new) {
+                Form::Binary => Lines::Binary,
+                Form::Long => Lines::Large,
+                Form::Text => {
+                    let diff = TextDiff::new(old, new);
+                    Lines::Counted(diff.added(), diff.removed())
+                }
             }
-            let diff = TextDiff::new(old, new);
-            Lines::Counted(diff.added(), diff.removed())
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use palisade_workspace::changes::{Change, ChangeKind, Side, SideKind};
-use palisade_workspace::review::{Hunk, LineKind, TextDiff, hunk_header, is_text};
+use palisade_workspace::review::{Form, Hunk, LineKind, TextDiff, hunk_header};
 
 use super::summary::size;
 use super::{Body, Entry, Session};
@@ -92,13 +92,13 @@ pub(crate) fn bodies(
         }
     }
     let [old, new] = [before, after].map(|body| body.bytes().unwrap_or_default());
-    if !is_text(old) || !is_text(new) {
-        let sizes = format!(
-            "binary, {} -> {}",
-            size(old.len() as u64),
-            size(new.len() as u64)
-        );
-        return writeln!(out, "{sizes}");
+    match Form::of_both(old, new) {
+        Form::Text => {}
+        Form::Long => return writeln!(out, "too many lines to be shown"),
+        Form::Binary => {
+            let [old, new] = [old, new].map(|side| size(side.len() as u64));
+            return writeln!(out, "binary, {old} -> {new}");
+        }
     }
     let diff = TextDiff::new(old, new);
     for shown in diff.hunks() {

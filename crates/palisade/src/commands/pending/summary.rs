@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use palisade_workspace::changes::{Change, ChangeKind, Refused, SideKind};
-use palisade_workspace::review::LARGEST_TEXT;
 
 use super::{Entry, Examined, Lines, Session};
 use crate::terminal_text::{Palette, harmless, harmless_path};
@@ -223,7 +222,7 @@ fn much(palette: Palette, entry: &Entry<'_>) -> String {
                 (old, new) => format!("binary, {}", old.or(new).unwrap_or_default()),
             }
         }
-        Lines::Large => format!("more than {}", size(LARGEST_TEXT)),
+        Lines::Large => "too large to compare".into(),
         Lines::Unreadable => palette.bad("cannot be read"),
     }
 }

@@ -34,6 +34,7 @@ fn repository(who: Identity) -> Result<Fixture, Skip> {
         .wrote("build.log", "noise\n")
         .wrote("odd\n\"n\u{e4}me", b"\0\xff")
         .linked("link", "a.txt")
+        .linked("out", "/etc/passwd")
         .wrote(":(top)x", "magic\n")
         .removed("gone")
         .removed("was")
@@ -55,7 +56,7 @@ each_identity! {
         let fixture = repository(who)?;
         let before = state(&fixture);
         let done = fixture.palisade(&["apply", "--yes", "--branch", "agent/work", "-m", "by the agent"]).expect(1);
-        done.expect_output("9 files committed").expect_output("left out: 1 of git's own files").expect_output("left out: 1 that git ignores");
+        done.expect_output("9 files committed").expect_output("left out: 1 of git's own files").expect_output("left out: 1 that git ignores").expect_output("left out: 1 links that lead out");
         assert_eq!(state(&fixture), before);
         assert_eq!(fixture.host("a.txt"), "1\n");
         let changed = fixture.git(&["diff", "-z", "--no-renames", "--raw", "--abbrev=4", "main", "agent/work"]).stdout;
@@ -65,11 +66,13 @@ each_identity! {
         ] {
             assert!(changed.contains(part), "{part:?} in {changed:?}");
         }
-        assert!(!changed.contains("dirty") && !changed.contains("build.log") && !changed.contains("hooks"), "{changed:?}");
+        assert!(!changed.contains("A\0out") && !changed.contains("dirty") && !changed.contains("build.log") && !changed.contains("hooks"), "{changed:?}");
         let log = fixture.git(&["log", "--format=%s|%an|%P", "-1", "agent/work"]).stdout;
         assert_eq!(log, format!("by the agent|T|{}", before[2]));
         assert_eq!(fixture.git(&["show", "agent/work:new/deep"]).stdout, "n\n");
         fixture.git(&["fsck", "--strict"]);
+        fixture.palisade(&["apply", "--yes", "--branch", "link", "out"]).expect(0);
+        assert_eq!(fixture.git(&["diff", "--name-only", "main", "link"]).stdout, "out\n");
         // Still to be decided about.
         fixture.palisade(&["review", "--stat"]).expect(0).expect_output("M a.txt");
     }
@@ -130,12 +133,52 @@ each_identity! {
         assert_eq!(fixture.git(&["show", "b:sub/a.txt"]).stdout, "2\n");
     }
 
+    fn what_the_last_commit_holds_makes_no_commit(who) {
+        need(&[Need::Program("git", "git")])?;
+        let fixture = Fixture::new(who, &[("a", "edited\n")]);
+        fixture.git(&["init", "-q", "-b", "main"]);
+        fixture.git(&["add", "."]);
+        fixture.git(&["commit", "-q", "-m", "first"]);
+        fixture.lab.write(&fixture.lab.workspace().join("a"), "other\n");
+        fixture.wrote("a", "edited\n");
+        fixture.palisade(&["apply", "--yes", "--branch", "b"]).expect(125).expect_error("nothing differs from the last commit");
+    }
+
+    fn a_file_in_the_place_of_a_link_is_committed(who) {
+        need(&[Need::Program("git", "git")])?;
+        let fixture = Fixture::new(who, &[("real/inner", "r\n")]);
+        symlink("real", fixture.lab.workspace().join("linked")).unwrap();
+        fixture.git(&["init", "-q", "-b", "main"]);
+        fixture.git(&["add", "."]);
+        fixture.git(&["commit", "-q", "-m", "first"]);
+        fixture.replaced_folder("linked").wrote("linked/own", "o\n");
+        fixture.palisade(&["apply", "--yes", "--branch", "b"]).expect(0);
+        let changed = fixture.git(&["diff", "--name-status", "--no-renames", "main", "b"]).stdout;
+        assert_eq!(changed, "D\tlinked\nA\tlinked/own\n");
+    }
+
+    fn what_lies_in_a_submodule_is_left_out(who) {
+        need(&[Need::Program("git", "git")])?;
+        let fixture = Fixture::new(who, &[("module/inner", "i\n")]);
+        let module = fixture.lab.workspace().join("module");
+        for arguments in [&["init", "-q"][..], &["add", "."], &["commit", "-q", "-m", "inner"]] {
+            fixture.git_command(arguments).directory(&module).run().expect(0);
+        }
+        fixture.git(&["init", "-q", "-b", "main"]);
+        fixture.git(&["-c", "advice.addEmbeddedRepo=false", "add", "."]);
+        fixture.git(&["commit", "-q", "-m", "first"]);
+        fixture.wrote("module/inner", "2\n").wrote("own", "o\n");
+        let done = fixture.palisade(&["apply", "--yes", "--branch", "b"]).expect(1);
+        done.expect_output("left out: 1 in a submodule");
+        assert_eq!(fixture.git(&["diff", "--name-only", "main", "b"]).stdout, "own\n");
+    }
+
     fn a_repository_without_commits_gets_its_first(who) {
         need(&[Need::Program("git", "git")])?;
         let fixture = Fixture::new(who, &[]);
         fixture.git(&["init", "-q", "-b", "main"]);
         fixture.wrote("a", "x\n");
-        fixture.palisade(&["apply", "--yes", "--branch", "b"]).expect(0).expect_output("1 files committed");
+        fixture.palisade(&["apply", "--yes", "--branch", "b"]).expect(0).expect_output("1 file committed");
         assert_eq!(fixture.git(&["log", "--format=%P", "b"]).stdout, "\n");
         assert_eq!(fixture.git(&["ls-tree", "-r", "--name-only", "b"]).stdout, "a\n");
     }

@@ -83,6 +83,23 @@ each_identity! {
         assert!(!shown.contains("objects/aa"), "{shown}");
     }
 
+    fn a_file_made_to_be_hard_to_compare_is_still_reviewed(who) {
+        // Two texts of few different lines in random order: the shortest difference would take hours.
+        let text = |mut seed: u64| -> String {
+            let mut line = || {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                if seed >> 63 == 0 { "a\n" } else { "b\n" }
+            };
+            (0..400_000).map(|_| line()).collect()
+        };
+        let fixture = Fixture::new(who, &[("hard", &text(1)), ("many", &"\n".repeat(3_000_000))]);
+        fixture.wrote("hard", text(2)).wrote("many", "x\n");
+        let shown = fixture.palisade(&["review", "--stat"]).expect(0);
+        shown.expect_output("M hard  +").expect_output("M many  too large to compare");
+        fixture.palisade(&["apply", "--yes"]).expect(0);
+        assert_eq!(fixture.host("hard"), text(2));
+    }
+
     fn nothing_an_agent_wrote_steers_the_terminal(who) {
         let fixture = Fixture::new(who, &[]);
         fixture
@@ -117,6 +134,10 @@ each_identity! {
         assert_eq!((&of("b")["kind"], &of("b")["after"]), (&"removed".into(), &Value::Null));
         assert_eq!((&of("l")["after"]["target"], &of("l")["flags"][0]["flag"]), (&"/etc".into(), &"leaves-tree".into()));
         assert_eq!(of("bits")["flags"][0]["flag"], "special-bits");
+        fixture.wrote_bytes(b"odd\xff", "x");
+        let json: Value = serde_json::from_str(&fixture.palisade(&["review", "--json"]).expect(0).stdout).unwrap();
+        let odd = json["changes"].as_array().unwrap().iter().find(|c| c.get("path_hex").is_some()).unwrap();
+        assert_eq!((&odd["path"], &odd["path_hex"]), (&"odd\u{fffd}".into(), &"6f6464ff".into()));
         let one: Value = serde_json::from_str(&fixture.palisade(&["review", "--json", "a"]).expect(0).stdout).unwrap();
         assert_eq!(one["changes"].as_array().unwrap().len(), 1);
         fixture.palisade(&["discard", "--yes"]).expect(0);
