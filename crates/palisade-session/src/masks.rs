@@ -1,5 +1,6 @@
 //! Secrets within what is shown: found before the session, looked after while it runs.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -10,10 +11,10 @@ use std::thread::JoinHandle;
 use palisade_boundary::Masker;
 use palisade_config::Effective;
 use palisade_gate::Notice;
-use palisade_protocol::TreeEntry;
+use palisade_protocol::{Ownership, TreeAccess, TreeEntry};
 use palisade_workspace::{
     Located, Mask, MaskError, MaskPattern, MaskRule, MaskRules, MaskWatch, Masks, Why,
-    WrittenPattern,
+    WrittenPattern, held_in_place,
 };
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -82,9 +83,13 @@ impl Hidden {
         self.rules.rules()
     }
 
-    /// Adds the masks to a tree that shows what was looked through.
-    pub(crate) fn add_to(&self, tree: &mut Vec<TreeEntry>) {
+    /// Adds the masks to a tree that shows what was looked through, and makes what the host runs read-only where it could be
+    /// written, if that is wanted.
+    pub(crate) fn add_to(&self, tree: &mut Vec<TreeEntry>, protect: bool) {
         let inside = Inside::new(tree);
+        if protect {
+            tree.extend(self.protections(&inside));
+        }
         let entries = self.masks.masks.iter().flat_map(|mask| {
             inside.of(&mask.path).map(|path| TreeEntry::Mask {
                 path,
@@ -93,6 +98,34 @@ impl Hidden {
         });
         let entries: Vec<TreeEntry> = entries.collect();
         tree.extend(entries);
+    }
+}
+
+impl Hidden {
+    /// Binds that keep what the host runs as it is. The folders around it are bound over themselves, because what lies
+    /// below a mount point can be moved away with it, and the mount point itself cannot (rename(2)).
+    fn protections(&self, inside: &Inside) -> Vec<TreeEntry> {
+        let mut binds: BTreeMap<PathBuf, (PathBuf, TreeAccess)> = BTreeMap::new();
+        for (path, _) in self.masks.protected() {
+            for (shown, target) in inside.writable(&path) {
+                let Ok(below) = path.strip_prefix(&shown.source) else {
+                    continue;
+                };
+                for folder in held_in_place(below) {
+                    binds
+                        .entry(shown.target.join(folder))
+                        .or_insert_with(|| (shown.source.join(folder), TreeAccess::Write));
+                }
+                binds.insert(target, (path.clone(), TreeAccess::Read));
+            }
+        }
+        let bind = |(target, (source, access))| TreeEntry::Bind {
+            source,
+            target,
+            access,
+            ownership: Ownership::Agent,
+        };
+        binds.into_iter().map(bind).collect()
     }
 }
 
@@ -121,47 +154,71 @@ fn describe<'a>(rules: &'a MaskRules, mask: &'a Mask) -> HiddenPath<'a> {
 
 /// Where paths of the host are seen inside.
 struct Inside {
-    /// Source and target of what shows the host's folders and files, in building order.
-    shown: Vec<(PathBuf, PathBuf)>,
+    /// What shows the host's folders and files, in building order.
+    shown: Vec<Shown>,
+}
+
+struct Shown {
+    source: PathBuf,
+    target: PathBuf,
+    /// What is written there lands on the host at once.
+    writable: bool,
 }
 
 impl Inside {
     fn new(tree: &[TreeEntry]) -> Self {
-        let shown = tree.iter().filter_map(|entry| match entry {
-            TreeEntry::Bind { source, target, .. } | TreeEntry::Overlay { source, target, .. } => {
-                Some((source.clone(), target.clone()))
-            }
-            _ => None,
+        let shown = tree.iter().filter_map(|entry| {
+            let (source, target, writable) = match entry {
+                TreeEntry::Bind {
+                    source,
+                    target,
+                    access,
+                    ..
+                } => (source, target, *access == TreeAccess::Write),
+                TreeEntry::Overlay { source, target, .. } => (source, target, false),
+                _ => return None,
+            };
+            Some(Shown {
+                source: source.clone(),
+                target: target.clone(),
+                writable,
+            })
         });
         Self {
             shown: shown.collect(),
         }
     }
 
-    /// The paths inside by which a path of the host is seen.
+    /// The paths inside by which a path of the host is seen, and what shows it there.
+    fn seen(&self, path: &Path) -> BTreeMap<PathBuf, &Shown> {
+        let places = self.shown.iter().filter_map(|shown| {
+            let below = path.strip_prefix(&shown.source).ok()?;
+            let inside = if below.as_os_str().is_empty() {
+                shown.target.clone()
+            } else {
+                shown.target.join(below)
+            };
+            // Another entry may lie over this one there.
+            let over = self
+                .shown
+                .iter()
+                .filter(|over| inside.starts_with(&over.target));
+            let deepest = over.max_by_key(|over| over.target.as_os_str().len())?;
+            path.starts_with(&deepest.source)
+                .then_some((inside, deepest))
+        });
+        places.collect()
+    }
+
     fn of(&self, path: &Path) -> impl Iterator<Item = PathBuf> {
-        let mut found: Vec<PathBuf> = self
-            .shown
-            .iter()
-            .filter_map(|(source, target)| {
-                let below = path.strip_prefix(source).ok()?;
-                let inside = if below.as_os_str().is_empty() {
-                    target.clone()
-                } else {
-                    target.join(below)
-                };
-                // Another entry may lie over this one there.
-                let over = self
-                    .shown
-                    .iter()
-                    .filter(|(_, other)| inside.starts_with(other));
-                let deepest = over.max_by_key(|(_, other)| other.as_os_str().len())?;
-                (path.starts_with(&deepest.0)).then_some(inside)
-            })
-            .collect();
-        found.sort();
-        found.dedup();
-        found.into_iter()
+        self.seen(path).into_keys()
+    }
+
+    /// The same, where it could be written.
+    fn writable(&self, path: &Path) -> impl Iterator<Item = (&Shown, PathBuf)> {
+        let seen = self.seen(path).into_iter();
+        seen.filter(|(_, shown)| shown.writable)
+            .map(|(inside, shown)| (shown, inside))
     }
 }
 
@@ -307,8 +364,6 @@ impl Layer {
 
 #[cfg(test)]
 mod tests {
-    use palisade_protocol::{Ownership, TreeAccess};
-
     use super::*;
 
     fn bind(source: &str, target: &str) -> TreeEntry {

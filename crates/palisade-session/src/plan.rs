@@ -163,7 +163,7 @@ impl Plan {
         keep_own_folders(&tree, request)?;
         keep_sources(&tree, request.credentials)?;
         let hidden = Hidden::find(policy, request.home, &request.kept.masks)?;
-        hidden.add_to(&mut tree);
+        hidden.add_to(&mut tree, policy.protect.value);
         let workspace = policy.workspace.value.clone();
         let directory = if is_shown(&tree, request.current_dir) {
             request.current_dir

@@ -32,6 +32,7 @@ pub mod changes;
 mod mask;
 mod paths;
 mod plan;
+mod protect;
 pub mod review;
 mod secret_text;
 mod system;
@@ -48,6 +49,7 @@ pub use paths::{
 };
 pub use plan::{ShownPath, WorkspacePlan, is_shown, workspace_tree};
 pub use secret_text::looks_like_secret;
+pub use protect::held_in_place;
 pub use system::{TreeError, system_tree};
 pub use trust::{EXTRA_ROOTS, HostTrust, PHP_SETTINGS, TRUST_BUNDLE, WGET_SETTINGS, trust_tree};
 pub use variables::{Holds, SESSION_VARIABLES};

@@ -195,6 +195,19 @@ impl Masks {
         Ok(self.masks.iter().filter(is_new).cloned().collect())
     }
 
+    /// What the host runs, or takes settings from, below these paths, and whether it is a folder.
+    pub fn protected(&self) -> Vec<(PathBuf, bool)> {
+        let mut all = Vec::new();
+        for root in &self.roots {
+            let protected = root.protected().into_iter();
+            all.extend(
+                protected.map(|(below, directory)| (below_root(&root.path, &below), directory)),
+            );
+        }
+        all.sort();
+        all
+    }
+
     fn collect(&self, rules: &MaskRules) -> Vec<Mask> {
         let mut found: BTreeMap<PathBuf, Mask> = BTreeMap::new();
         let mut put = |mask: Mask| found.entry(mask.path.clone()).or_insert(mask).rule;
@@ -233,6 +246,13 @@ impl Root {
                     why: finding.why,
                 })
                 .collect(),
+        }
+    }
+
+    fn protected(&self) -> Vec<(PathBuf, bool)> {
+        match &self.known {
+            Known::AsItWas(kept) => kept.protected.clone(),
+            Known::Tree(tree) => tree.protected().collect(),
         }
     }
 

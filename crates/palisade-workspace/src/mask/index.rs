@@ -16,7 +16,7 @@ use super::scan::{FileId, Finding, Look, Manner, Why, join};
 use super::tree::{Folder, In, Tree};
 use super::workers::spread;
 
-const MAGIC: &[u8] = b"palisade masks 1\n";
+const MAGIC: &[u8] = b"palisade masks 2\n";
 
 /// Largest file that is read: some three million folders.
 const MOST_BYTES: u64 = 512 << 20;
@@ -45,6 +45,7 @@ pub(super) struct Kept {
     /// What follows from the tree, so that an unchanged one need not be decoded.
     pub(super) masked: Vec<Masked>,
     pub(super) links: Vec<(PathBuf, RuleIndex)>,
+    pub(super) protected: Vec<(PathBuf, bool)>,
 }
 
 /// What is masked, by its path below the root.
@@ -89,6 +90,10 @@ impl Kept {
         for _ in 0..input.count()? {
             links.push((input.path()?.into(), input.rule()?));
         }
+        let mut protected = Vec::new();
+        for _ in 0..input.count()? {
+            protected.push((input.path()?.into(), input.byte()? != 0));
+        }
         let at = |input: &Reader<'_>| bytes.len() - input.0.len();
         let count = input.count()?;
         let checks = at(&input);
@@ -104,6 +109,7 @@ impl Kept {
             count,
             masked,
             links,
+            protected,
             bytes,
         })
     }
@@ -168,6 +174,7 @@ fn encode(tree: &Tree, root: &Path, digest: &[u8; 32]) -> Vec<u8> {
     out.0.extend_from_slice(digest);
     out.bytes(root.as_os_str().as_bytes());
     encode_answers(tree, &mut out);
+    encode_protected(tree, &mut out);
     encode_checks(tree, &mut out);
     encode_tree(tree, &mut out);
     out.0
@@ -185,6 +192,14 @@ fn encode_answers(tree: &Tree, out: &mut Writer) {
     for (path, rule) in tree.masked_links() {
         out.bytes(path.as_os_str().as_bytes());
         out.number(rule.into());
+    }
+}
+
+fn encode_protected(tree: &Tree, out: &mut Writer) {
+    out.number(tree.protected().count() as u64);
+    for (path, directory) in tree.protected() {
+        out.bytes(path.as_os_str().as_bytes());
+        out.byte(u8::from(directory));
     }
 }
 
@@ -254,7 +269,13 @@ fn encode_tree(tree: &Tree, out: &mut Writer) {
     }
 }
 
-const REASONS: [Why; 4] = [Why::Name, Why::HardLink, Why::LinkTarget, Why::Unreadable];
+const REASONS: [Why; 5] = [
+    Why::Name,
+    Why::HardLink,
+    Why::LinkTarget,
+    Why::Unreadable,
+    Why::Protected,
+];
 const KINDS: [Kind; 3] = [Kind::PrivateKey, Kind::Token, Kind::ServiceAccount];
 
 fn decode(bytes: &[u8]) -> Option<Tree> {

@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use super::below_root;
 use super::content::{Kind, MOST_BYTES};
 use super::rules::{MaskRules, RuleIndex, Verdict, folder};
+use crate::protect::{is_holder, protected_entry};
 
 /// Longest path, relative to its root, that is looked into. The kernel takes no path of more than 4096 bytes (PATH_MAX), so
 /// nothing could be laid over what lies deeper; the folder is masked instead.
@@ -67,6 +68,15 @@ pub enum Why {
     LinkTarget,
     /// It is a folder that cannot be looked into.
     Unreadable,
+    /// It is not masked: the host runs it, or takes settings from it.
+    Protected,
+}
+
+impl Why {
+    /// Whether something is laid over it.
+    pub(super) fn masks(self) -> bool {
+        self != Self::Protected
+    }
 }
 
 /// Something to mask in a folder.
@@ -137,6 +147,7 @@ impl Scanner<'_> {
             &mut space
         };
         let mut entries = RawDir::new(&directory, space);
+        let mut repository = Repository::default();
         while let Some(entry) = entries.next() {
             let entry = entry?;
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
@@ -151,8 +162,10 @@ impl Scanner<'_> {
                     inode: entry.ino(),
                 },
             };
+            repository.see(&found);
             self.entry(&directory, &lower, below, found, manner, &mut scan)?;
         }
+        repository.protect(&mut scan);
         Ok(Some(scan))
     }
 
@@ -166,6 +179,7 @@ impl Scanner<'_> {
     ) -> Result<Option<Scan>, Errno> {
         let lower = folder(&below_root(self.root, below));
         let clear = self.rules.judge(&lower, name, false) == Verdict::Clear;
+        let runs = new && is_protected(below, name);
         if clear && !new {
             return Ok(None);
         }
@@ -173,7 +187,7 @@ impl Scanner<'_> {
             return Ok(None);
         };
         let kind = FileType::from_raw_mode(own.stx_mode.into());
-        if clear && kind != FileType::Directory && own.stx_nlink == 1 {
+        if clear && !runs && kind != FileType::Directory && own.stx_nlink == 1 {
             return Ok(None);
         }
         let Some(directory) = self.open(below)? else {
@@ -223,6 +237,9 @@ impl Scanner<'_> {
                 return Ok(());
             };
             found.kind = FileType::from_raw_mode(own.stx_mode.into());
+        }
+        if !manner.hidden && !manner.filled {
+            protect(below, &found, scan);
         }
         match found.kind {
             FileType::Directory => self.folder(lower, below, &found, manner, scan),
@@ -299,7 +316,7 @@ impl Scanner<'_> {
         let masked = scan
             .findings
             .last()
-            .is_some_and(|last| last.name == found.name);
+            .is_some_and(|last| last.why.masks() && last.name == found.name);
         if !masked && self.known.contains(&found.file) {
             scan.findings.push(found.finding(false, 0, Why::HardLink));
         }
@@ -447,6 +464,61 @@ pub(super) fn changed(own: &Statx) -> i64 {
 
 pub(super) fn device(own: &Statx) -> u64 {
     u64::from(own.stx_dev_major) << 32 | u64::from(own.stx_dev_minor)
+}
+
+/// Notes what the host runs.
+fn protect(below: &Path, found: &Found<'_>, scan: &mut Scan) {
+    // A link would have to be held in its place with what it leads to; a pipe or socket runs nothing.
+    let directory = match found.kind {
+        FileType::Directory => true,
+        FileType::RegularFile => false,
+        _ => return,
+    };
+    if is_protected(below, found.name) && !(directory && is_holder(found.name)) {
+        scan.findings
+            .push(found.finding(directory, 0, Why::Protected));
+    }
+}
+
+fn is_protected(below: &Path, name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    // A file in place of the folder says where the repository is.
+    name.eq_ignore_ascii_case(".git") || protected_entry(below, &name).is_some()
+}
+
+/// What a folder would have if it were a repository of git's without a working tree.
+#[derive(Default)]
+struct Repository {
+    head: bool,
+    objects: bool,
+    references: bool,
+    runs: Vec<Finding>,
+}
+
+impl Repository {
+    fn see(&mut self, found: &Found<'_>) {
+        let directory = found.kind == FileType::Directory;
+        match (found.name.to_str(), directory) {
+            (Some("HEAD"), false) => self.head = true,
+            (Some("objects"), true) => self.objects = true,
+            (Some("refs"), true) => self.references = true,
+            (Some("hooks"), true) | (Some("config" | "config.worktree"), false) => {
+                self.runs.push(found.finding(directory, 0, Why::Protected));
+            }
+            _ => {}
+        }
+    }
+
+    fn protect(self, scan: &mut Scan) {
+        if self.head && self.objects && self.references {
+            let new = |finding: &Finding| {
+                let mut all = scan.findings.iter();
+                !all.any(|old| old.why == Why::Protected && old.name == finding.name)
+            };
+            let new: Vec<Finding> = self.runs.into_iter().filter(new).collect();
+            scan.findings.extend(new);
+        }
+    }
 }
 
 /// A path below the root, of a folder and a name in it.

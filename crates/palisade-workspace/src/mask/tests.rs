@@ -307,6 +307,58 @@ fn a_shown_path_is_judged_by_its_own_name_and_those_above_it() {
     );
 }
 
+#[test]
+fn what_the_host_runs_is_found() {
+    let world = World::new();
+    let expected = [
+        (".git/config", false),
+        (".git/hooks", true),
+        (".git/modules/m/config", false),
+        (".git/modules/m/hooks", true),
+        (".github/workflows", true),
+        (".vscode", true),
+        ("a/.claude/settings.json", false),
+        ("a/.git", false),
+        ("bare/config", false),
+        ("bare/hooks", true),
+    ];
+    for (path, directory) in expected {
+        world.put(
+            &if directory {
+                format!("{path}/x")
+            } else {
+                path.to_owned()
+            },
+            "x",
+        );
+    }
+    for path in [
+        "bare/HEAD",
+        "bare/refs/x",
+        "bare/objects/x",
+        "b/config",
+        "b/hooks/x",
+        "node_modules/p/.vscode/x",
+    ] {
+        world.put(path, "x");
+    }
+    let rules = world.rules(&[], &[]);
+    for kept in [true, true, false] {
+        let found = world.find(&rules, kept).protected();
+        let found: Vec<(&str, bool)> = found
+            .iter()
+            .map(|(path, directory)| {
+                (
+                    path.strip_prefix(&world.root).unwrap().to_str().unwrap(),
+                    *directory,
+                )
+            })
+            .collect();
+        assert_eq!(found, expected);
+    }
+    assert_eq!(world.masked(&rules), [""; 0]);
+}
+
 mod watched {
     use std::sync::Arc;
     use std::time::Instant;
@@ -407,6 +459,34 @@ mod watched {
         watching.expect("a/ca.pem");
         symlink("target.txt", world.root.join("a/.netrc")).unwrap();
         watching.expect("a/target.txt");
+    }
+
+    #[test]
+    fn what_comes_and_the_host_would_run_is_noted() {
+        let world = World::new();
+        world.put("src/x", "x");
+        let mut watching = Watching::new(&world);
+        for path in [
+            "src/.git/hooks/pre-commit",
+            "src/.git/config",
+            ".vscode/tasks.json",
+            ".bashrc",
+            "plain",
+        ] {
+            world.put(path, "x");
+        }
+        world.put("last/.env", "x");
+        watching.expect("last/.env");
+        let noted: Vec<&Path> = watching
+            .watch
+            .protected()
+            .iter()
+            .map(|path| path.strip_prefix(&world.root).unwrap())
+            .collect();
+        assert_eq!(
+            noted,
+            [".bashrc", ".vscode", "src/.git/config", "src/.git/hooks"].map(Path::new)
+        );
     }
 
     #[test]

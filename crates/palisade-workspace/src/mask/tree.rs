@@ -309,7 +309,12 @@ impl Tree {
         self.findings
             .iter()
             .map(|found| &found.what)
-            .filter(|finding| !finding.directory && finding.why != Why::HardLink && wanted(finding))
+            .filter(|finding| {
+                !finding.directory
+                    && finding.why.masks()
+                    && finding.why != Why::HardLink
+                    && wanted(finding)
+            })
             .map(|finding| finding.file)
             .collect()
     }
@@ -323,7 +328,7 @@ impl Tree {
     pub(super) fn masked(&self) -> impl Iterator<Item = (PathBuf, &Finding)> {
         self.findings
             .iter()
-            .filter(|found| !found.what.hidden)
+            .filter(|found| !found.what.hidden && found.what.why.masks())
             .map(|found| {
                 let folder = &self.folders[found.folder as usize].path;
                 let path = match found.what.why {
@@ -331,6 +336,17 @@ impl Tree {
                     _ => join(folder, &found.what.name),
                 };
                 (path, &found.what)
+            })
+    }
+
+    /// What the host runs: path below the root, and whether it is a folder.
+    pub(super) fn protected(&self) -> impl Iterator<Item = (PathBuf, bool)> {
+        self.findings
+            .iter()
+            .filter(|found| found.what.why == Why::Protected)
+            .map(|found| {
+                let folder = &self.folders[found.folder as usize].path;
+                (join(folder, &found.what.name), found.what.directory)
             })
     }
 

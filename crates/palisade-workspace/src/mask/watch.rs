@@ -4,7 +4,7 @@
 //! The kernel tells of changes in a folder only who asked for it (inotify(7)), so every folder is asked for. It
 //! tells after the fact: an agent that waits for a secret at the right moment may be quicker than the mask.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::mem::MaybeUninit;
@@ -38,6 +38,8 @@ pub struct MaskWatch {
     known: HashSet<FileId>,
     /// Folders that nobody is told of, because the kernel has no room for more.
     unwatched: usize,
+    /// What the host runs and came while the session ran.
+    protected: BTreeSet<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -92,6 +94,7 @@ impl MaskWatch {
             watched: HashMap::new(),
             known: HashSet::new(),
             unwatched: 0,
+            protected: BTreeSet::new(),
         };
         // First to be told, then to look: what changes in between is seen by both.
         for (number, root) in masks.roots.iter().enumerate() {
@@ -124,6 +127,11 @@ impl MaskWatch {
     /// How many folders nobody is told of, because the kernel has no room for more (`fs.inotify.max_user_watches`).
     pub fn unwatched(&self) -> usize {
         self.unwatched
+    }
+
+    /// What the host runs, or takes settings from, and was made or moved there while this watched.
+    pub fn protected(&self) -> &BTreeSet<PathBuf> {
+        &self.protected
     }
 
     /// What became known since. Does not wait.
@@ -240,10 +248,13 @@ impl MaskWatch {
     fn take(&mut self, watched: &Watched, scan: Scan, masks: &mut Vec<Mask>) {
         let root = &self.roots[watched.root].path;
         for finding in scan.findings {
-            if !finding.directory && finding.why != Why::HardLink {
+            if !finding.directory && finding.why.masks() && finding.why != Why::HardLink {
                 self.known.insert(finding.file);
             }
-            if !finding.hidden {
+            if finding.why == Why::Protected {
+                let path = join(&watched.below, &finding.name);
+                self.protected.insert(below_root(root, &path));
+            } else if !finding.hidden {
                 masks.push(Mask {
                     path: below_root(root, &join(&watched.below, &finding.name)),
                     directory: finding.directory,
