@@ -28,7 +28,7 @@ fn flatten(path: &Path) -> io::Result<()> {
     loop {
         let names = names(top.as_fd())?;
         if names.is_empty() {
-            return Ok(fs::remove_dir(path)?);
+            return fs::remove_dir(path);
         }
         for name in names {
             if !is_folder(top.as_fd(), &name)? {
