@@ -2,14 +2,24 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom as Position, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
+/// Up to here, reading and writing costs less than asking the file system for anything better.
+const SMALL: u64 = 64 << 10;
+
 /// Copies what `from` holds into the empty file `to`.
 pub(super) fn contents(from: &mut File, to: &mut File) -> io::Result<()> {
-    let size = from.metadata()?.len();
-    if size == 0 || rustix::fs::ioctl_ficlone(&*to, &*from).is_ok() {
+    let meta = from.metadata()?;
+    let size = meta.len();
+    if size <= SMALL && meta.blocks() * 512 >= size {
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1);
+        from.read_to_end(&mut bytes)?;
+        return to.write_all(&bytes);
+    }
+    if rustix::fs::ioctl_ficlone(&*to, &*from).is_ok() {
         return Ok(());
     }
     to.set_len(size)?;
@@ -84,7 +94,7 @@ fn by_hand(from: &mut File, to: &mut File, start: u64, end: u64) -> io::Result<(
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+    use std::os::unix::fs::FileExt as _;
 
     use super::*;
 

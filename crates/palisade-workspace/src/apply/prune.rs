@@ -58,7 +58,8 @@ fn prune_folder(
         let inner = path.join(&name);
         if is_kept(kept, &inner) {
             let stat = beneath::look(folder.as_fd(), &name)?;
-            if stat.is_some_and(|stat| beneath::kind(&stat).is_dir()) {
+            // One with a longer path than fits was refused, and stays.
+            if beneath::fits(&inner) && stat.is_some_and(|stat| beneath::kind(&stat).is_dir()) {
                 folders.push(inner);
             }
             continue;

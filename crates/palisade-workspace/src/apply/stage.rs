@@ -13,7 +13,7 @@ use crate::changes::upper::{self, is_root};
 use crate::changes::{Moment, beneath};
 
 use super::engine::{Done, Engine, times};
-use super::step::{Action, Source, Step};
+use super::step::{Action, Expected, Source, Step};
 use super::{LeftReason, copy, journal};
 
 /// Access lists of a file of the host; what replaces it gets them too.
@@ -203,22 +203,24 @@ impl Engine<'_> {
     }
 
     fn copy_access_list(&self, step: &Step, folder: &OwnedFd, file: &File) -> Done {
-        let (_, last) = step.place();
-        // The kernel's limit for one value.
-        let mut list = vec![0; 64 << 10];
-        let path = beneath::through(folder.as_fd(), last);
-        match rustix::fs::lgetxattr(&path, ACCESS_LIST, &mut list[..]) {
-            Ok(length) => {
-                let value = &list[..length];
-                Ok(rustix::fs::fsetxattr(
-                    file,
-                    ACCESS_LIST,
-                    value,
-                    XattrFlags::empty(),
-                )?)
-            }
-            Err(_) => Ok(()),
+        if step.expected == Expected::Nothing {
+            return Ok(());
         }
+        let (_, last) = step.place();
+        let path = beneath::through(folder.as_fd(), last);
+        let mut nothing: [u8; 0] = [];
+        let Ok(size) = rustix::fs::lgetxattr(&path, ACCESS_LIST, &mut nothing[..]) else {
+            return Ok(());
+        };
+        let mut list = vec![0; size];
+        let length = rustix::fs::lgetxattr(&path, ACCESS_LIST, &mut list[..])?;
+        let flags = XattrFlags::empty();
+        Ok(rustix::fs::fsetxattr(
+            file,
+            ACCESS_LIST,
+            &list[..length],
+            flags,
+        )?)
     }
 }
 

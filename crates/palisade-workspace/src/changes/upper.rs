@@ -22,6 +22,8 @@ const WHITEOUT: &str = "user.overlay.whiteout";
 const ORIGIN: &str = "user.overlay.origin";
 /// The kernel's own attributes, and those that an agent gave a name among them (stored as `user.overlay.overlay.…`).
 const PRIVATE: &[u8] = b"user.overlay.";
+/// The longest list of attributes, and the longest value: the kernel's `XATTR_LIST_MAX` and `XATTR_SIZE_MAX`.
+const XATTR_MOST: usize = 64 << 10;
 /// File in the folder of the changes: permission bits that were widened so that an ordinary user can read or remove.
 const MODES: &str = "modes";
 
@@ -194,25 +196,36 @@ type Attribute = (Vec<u8>, Vec<u8>);
 
 /// The attributes of a file that are its owner's: `user.*` without the overlay's.
 pub(crate) fn attributes(file: BorrowedFd<'_>) -> Result<Vec<Attribute>, Errno> {
-    // The kernel's own limits: XATTR_LIST_MAX and XATTR_SIZE_MAX.
-    let mut list = vec![0; 64 << 10];
-    let length = match rustix::fs::flistxattr(file, &mut list[..]) {
-        Ok(length) => length,
-        Err(Errno::NOTSUP) => 0,
-        Err(error) => return Err(error),
+    let Some(list) = listed(file)? else {
+        return Ok(Vec::new());
     };
     let mut value = Vec::new();
     let mut found = Vec::new();
-    for name in list[..length].split(|byte| *byte == 0) {
+    for name in list.split(|byte| *byte == 0) {
         if !name.starts_with(b"user.") || name.starts_with(PRIVATE) {
             continue;
         }
-        value.resize(64 << 10, 0);
+        value.resize(XATTR_MOST, 0);
         let length = rustix::fs::fgetxattr(file, name, &mut value[..])?;
         found.push((name.to_vec(), value[..length].to_vec()));
     }
     found.sort_unstable();
     Ok(found)
+}
+
+/// The names of a file's attributes; nothing, where it has none or cannot have any.
+fn listed(file: BorrowedFd<'_>) -> Result<Option<Vec<u8>>, Errno> {
+    // Most files have none: asking for the length costs no room.
+    let mut nothing: [u8; 0] = [];
+    match rustix::fs::flistxattr(file, &mut nothing[..]) {
+        Ok(0) | Err(Errno::NOTSUP) => return Ok(None),
+        Ok(_) => {}
+        Err(error) => return Err(error),
+    }
+    let mut list = vec![0; XATTR_MOST];
+    let length = rustix::fs::flistxattr(file, &mut list[..])?;
+    list.truncate(length);
+    Ok(Some(list))
 }
 
 /// Whether two open files have the same bytes. Both have this size.

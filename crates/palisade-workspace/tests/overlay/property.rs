@@ -1,0 +1,113 @@
+//! Any work on files gives the same tree, whether it is done on the workspace itself or in a session and then applied.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+
+use palisade_test_support::each_identity;
+use palisade_workspace::apply::{Allow, LeavingLinks, Selection};
+use palisade_workspace::changes::Pending;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+
+use crate::again::{self, Place, inside, shown};
+use crate::operation::{self, Operation};
+
+/// Cases a run; each starts two processes.
+const CASES: &str = "150";
+
+each_identity! {
+    fn work_in_a_session_applied_is_work_on_the_workspace(who) {
+        again::needs()?;
+        let place = Place::new(who, None);
+        place.run("property", &[CASES.into()]);
+    }
+}
+
+/// Arguments: how many cases.
+pub(crate) fn run(arguments: &[OsString]) {
+    let wanted = arguments[0].to_str().unwrap().parse().unwrap();
+    let config = Config {
+        cases: wanted,
+        failure_persistence: None,
+        max_shrink_iters: 300,
+        ..Config::default()
+    };
+    let mut runner = TestRunner::new(config);
+    let strategy = (operation::workspace(), operation::operations());
+    let result = runner.run(&strategy, |(workspace, operations)| {
+        one(&workspace, &operations).map_err(TestCaseError::fail)
+    });
+    if let Err(error) = result {
+        panic!("{error}");
+    }
+}
+
+fn one(workspace: &[Operation], operations: &[Operation]) -> Result<(), String> {
+    let folder = tempfile::tempdir_in(".").unwrap();
+    let case = folder.path().canonicalize().unwrap();
+    let done = checked(&case, workspace, operations);
+    // What an ordinary user cannot remove any more.
+    inside("clean", &[case.clone().into()]);
+    done
+}
+
+fn checked(case: &Path, workspace: &[Operation], operations: &[Operation]) -> Result<(), String> {
+    prepare(case, workspace);
+    operation::save(&case.join("operations"), operations);
+    let output = inside("operate", &[case.into()]);
+    if !output.status.success() {
+        return Err(shown(&output));
+    }
+    let pending = Pending::open(&case.join("workspace"), &case.join("changes"), None).unwrap();
+    let set = pending.read().map_err(|error| error.to_string())?;
+    if !set.refused().is_empty() {
+        return Err(format!("{:?}", set.refused()));
+    }
+    if let Some(change) = set
+        .changes()
+        .iter()
+        .find(|change| change.conflict.is_some())
+    {
+        return Err(format!("conflict: {change:?}"));
+    }
+    let allow = Allow {
+        leaving_links: LeavingLinks::All,
+        ..Allow::default()
+    };
+    let applied = pending
+        .apply(&set, &Selection::all(), &allow)
+        .map_err(|e| e.to_string())?;
+    if !applied.left.is_empty() || applied.stopped.is_some() {
+        return Err(format!("{applied:?}"));
+    }
+    let output = inside("compare", &[case.into()]);
+    if !output.status.success() {
+        return Err(shown(&output));
+    }
+    let left = fs::read_dir(case.join("changes/upper")).unwrap().count();
+    let again = pending.read().map_err(|error| error.to_string())?;
+    if left > 0 || !again.is_empty() {
+        return Err(format!("{left} left in the upper, {again:?}"));
+    }
+    Ok(())
+}
+
+/// Makes three equal trees, and the folders of an overlay.
+pub(crate) fn prepare(case: &Path, workspace: &[Operation]) {
+    for name in ["workspace", "direct", "start"] {
+        let root = case.join(name);
+        fs::create_dir_all(&root).unwrap();
+        workspace.iter().for_each(|operation| operation.run(&root));
+    }
+    begin(case);
+}
+
+/// The folders of an overlay, made now.
+pub(crate) fn begin(case: &Path) {
+    for name in ["changes/upper", "changes/work"] {
+        fs::create_dir_all(case.join(name)).unwrap();
+    }
+    // The kernel's clock for files goes by ticks of up to 10 ms.
+    std::thread::sleep(std::time::Duration::from_millis(12));
+    fs::write(case.join("changes/began"), "").unwrap();
+}
