@@ -37,6 +37,10 @@ pub trait Running {
     /// The step that failed, with its cause and the fix.
     fn endpoint(&mut self) -> Result<EgressEndpoint, StartError>;
 
+    /// The host's number of a process that is there for as long as anything inside lives, where there is one: by it others
+    /// know that all is over, even where palisade was killed.
+    fn process(&self) -> Option<u32>;
+
     /// Readable when [`Running::next_event`] has something to say.
     fn event_source(&self) -> BorrowedFd<'_>;
 

@@ -59,6 +59,12 @@ impl Running for NativeRunning {
         }
     }
 
+    /// Init, as the first of its process namespace, waits in its end until the kernel has ended all others
+    /// (pid_namespaces(7)).
+    fn process(&self) -> Option<u32> {
+        Some(self.init.pid.as_raw_nonzero().get().cast_unsigned())
+    }
+
     fn event_source(&self) -> BorrowedFd<'_> {
         self.watch
             .as_ref()

@@ -5,6 +5,7 @@
 //!   <state>/sessions/<ID>/changes/upper    what the agent changed, written by the kernel
 //!                                 work     the kernel's own
 //!                                 began    made just before the mount: its ctime is the session's start
+//!                                 process  which process is there for as long as anything writes to `upper`
 //! ```
 //!
 //! The session's folder is its user's alone, so nobody else gets at what the agent leaves there, such as a program with the
@@ -26,6 +27,9 @@ use crate::SessionId;
 use crate::plan::Plan;
 use crate::removal::remove_tree;
 use crate::state::{SessionRecord, StateDir, StateError};
+
+/// The file that names the process.
+const PROCESS: &str = "process";
 
 /// Whose the files of a change set are there, and whose they become on the host: the agent of a session that root runs is a
 /// user of its own.
@@ -212,6 +216,35 @@ pub(crate) fn make(folder: &Path, workspace: &Path, agent: &Identity) -> Result<
     made.open(&marker)
         .map(drop)
         .map_err(|error| failed(&marker, error))
+}
+
+/// Notes the process that is there for as long as anything inside lives.
+pub(crate) fn note_process(folder: &Path, process: Option<u32>) -> io::Result<()> {
+    let known = process.and_then(|number| Some((number, started(number)?)));
+    match known {
+        Some((number, started)) => fs::write(folder.join(PROCESS), format!("{number} {started}")),
+        None => Ok(()),
+    }
+}
+
+/// Whether the process that was noted is still there, by its number and the time of its start.
+pub(crate) fn process_lives(folder: &Path) -> bool {
+    let Ok(noted) = fs::read_to_string(folder.join(PROCESS)) else {
+        return false;
+    };
+    let noted = noted.split_once(' ');
+    noted.is_some_and(|(number, start)| {
+        let number = number.parse().ok();
+        number.and_then(started).as_deref() == Some(start)
+    })
+}
+
+/// When a process started, in ticks since the machine did: field 22 of proc_pid_stat(5), the second being a name in brackets
+/// that may hold anything.
+fn started(process: u32) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(19).map(str::to_owned)
 }
 
 /// Owners of what the agent leaves: none to speak of where the agent is the user who runs palisade.

@@ -17,6 +17,7 @@ mod environment;
 mod gate_thread;
 mod id;
 mod interrupts;
+mod leftovers;
 mod limits;
 mod masks;
 mod origin;

@@ -1,6 +1,6 @@
 //! Secrets within what is shown: found before the session, looked after while it runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -224,7 +224,7 @@ impl Inside {
 
 /// Looks after masks while the agent runs. When it cannot, [`MaskThread::ended`] turns readable.
 pub(crate) struct MaskThread {
-    thread: JoinHandle<io::Result<()>>,
+    thread: JoinHandle<io::Result<BTreeSet<PathBuf>>>,
     stop: OwnedFd,
     stopping: Arc<AtomicBool>,
     ended: OwnedFd,
@@ -269,8 +269,8 @@ impl MaskThread {
         self.ended.as_fd()
     }
 
-    /// Ends it and says how it went.
-    pub(crate) fn finish(self) -> io::Result<()> {
+    /// Ends it and yields what came that the host would run.
+    pub(crate) fn finish(self) -> io::Result<BTreeSet<PathBuf>> {
         self.stopping.store(true, Ordering::Relaxed);
         drop(self.stop);
         self.thread
@@ -284,7 +284,7 @@ fn look_after(
     layer: &mut Layer,
     stopped: BorrowedFd<'_>,
     stopping: &AtomicBool,
-) -> io::Result<()> {
+) -> io::Result<BTreeSet<PathBuf>> {
     let Hidden { rules, masks, kept } = hidden;
     let (mut watch, news) =
         MaskWatch::start(rules, masks, Some(&kept), stopping).map_err(io::Error::other)?;
@@ -305,12 +305,14 @@ fn look_after(
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
-        if !sources[1].revents().is_empty() {
-            return Ok(());
-        }
-        if !sources[0].revents().is_empty() {
+        let stopped = !sources[1].revents().is_empty();
+        if stopped || !sources[0].revents().is_empty() {
+            // What came last is told of before the session ends.
             let news = watch.read()?;
             layer.lay(&news.masks)?;
+        }
+        if stopped {
+            return Ok(watch.protected().clone());
         }
     }
 }

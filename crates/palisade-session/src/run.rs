@@ -12,10 +12,12 @@ use palisade_credential::Credentials;
 use palisade_gate::{GateConfig, Notice, Summary, SystemResolver};
 use palisade_sys::rlimit::{Resource, lower};
 use palisade_sys::signalfd::SignalFd;
+use palisade_workspace::WorkspaceAccess;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::changes::{Changed, ContinueError, RecordedOwners};
 use crate::gate_thread::GateThread;
+use crate::leftovers::to_look_at;
 use crate::masks::MaskThread;
 use crate::plan::Plan;
 use crate::state::{Ending as RecordedEnding, SessionRecord, StateDir, StateError};
@@ -32,6 +34,8 @@ pub struct Report {
     pub gate: Summary,
     /// What waits for review, where anything does.
     pub changed: Option<Changed>,
+    /// What the agent may have put where the host runs it or takes settings from it: it was not there at the start.
+    pub to_look_at: Vec<PathBuf>,
 }
 
 /// How the agent ended.
@@ -124,6 +128,10 @@ pub fn run(
     let _volumes = hold_volumes(&plan)?;
     let kept = keep_changes(&plan, state)?;
     let mut running = backend.start(&plan.spec).map_err(RunError::Start)?;
+    if let Some(kept) = &kept {
+        let noted = changes::note_process(&kept.0, running.process());
+        noted.map_err(own("note the session's process"))?;
+    }
     let endpoint = running.endpoint().map_err(RunError::Start)?;
     close_own_memory().map_err(own("close palisade's memory to others"))?;
     let notices = Arc::clone(&handed.notices);
@@ -142,7 +150,7 @@ pub fn run(
     drop(terminal);
     // Whatever happened above, nothing inside may outlive this point, and the gate's last events come after it.
     running.kill();
-    let masked = masks.map_or(Ok(()), MaskThread::finish);
+    let masked = masks.map(MaskThread::finish).transpose();
     let changed = kept.and_then(|kept| kept.conclude(&log.record));
     let summary = gate
         .finish()
@@ -160,10 +168,17 @@ pub fn run(
         }
     };
     log.close(&plan, state, &outcome, &summary)?;
+    let came = masked.ok().flatten().unwrap_or_default();
+    let to_look_at = if plan.access == WorkspaceAccess::Write {
+        to_look_at(came)
+    } else {
+        Vec::new()
+    };
     Ok(Report {
         outcome,
         gate: summary,
         changed,
+        to_look_at,
     })
 }
 

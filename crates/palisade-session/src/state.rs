@@ -20,7 +20,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::SessionId;
-use crate::changes::RecordedOwners;
+use crate::changes::{RecordedOwners, process_lives};
 use crate::removal::remove_tree;
 
 /// Says who went on with a session's changes.
@@ -167,12 +167,14 @@ impl StateDir {
         Ok(record)
     }
 
-    /// Whether the session runs now: its log is locked for as long as it does.
+    /// Whether the session runs now: its log is locked for as long as palisade does, and where palisade was killed, what
+    /// was inside may outlive it by a moment.
     pub fn running(&self, id: &SessionId) -> bool {
         let Ok(file) = File::open(self.log(id)) else {
             return false;
         };
         flock(&file, FlockOperation::NonBlockingLockShared).is_err()
+            || process_lives(&self.changes(id))
     }
 
     /// Removes what is kept of a session that has ended.

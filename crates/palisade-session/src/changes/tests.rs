@@ -26,6 +26,23 @@ fn the_folders_are_the_agents_alone_and_the_top_one_has_the_workspaces_mode() {
 }
 
 #[test]
+fn a_process_is_known_by_its_number_and_its_start() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(!process_lives(folder.path()), "none is noted");
+    let own = std::process::id();
+    note_process(folder.path(), Some(own)).unwrap();
+    assert!(process_lives(folder.path()));
+    let other = fs::read_to_string(folder.path().join(PROCESS)).unwrap() + "0";
+    fs::write(folder.path().join(PROCESS), other).unwrap();
+    assert!(
+        !process_lives(folder.path()),
+        "another process with this number"
+    );
+    note_process(folder.path(), Some(u32::MAX)).unwrap();
+    assert!(!process_lives(folder.path()));
+}
+
+#[test]
 fn an_empty_change_set_is_not_kept_and_a_touched_file_is_none() {
     let world = tempfile::tempdir().unwrap();
     let (workspace, folder) = (world.path().join("w"), world.path().join("changes"));

@@ -29,6 +29,9 @@ use crate::terminal_text::harmless;
 /// The hosts named in the line at the end. More are counted, and `palisade log` has them all.
 const NAMED_HOSTS: usize = 3;
 
+/// New files named in the line about them.
+const NAMED_PATHS: usize = 5;
+
 /// Run a command inside a boundary.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -217,6 +220,7 @@ fn finish(
         if let Outcome::Killed(_, Some(limit)) = &report.outcome {
             eprintln!("palisade: {limit}");
         }
+        say_to_look_at(&report.to_look_at);
         if let Some(line) = denied_line(id, &report.gate) {
             eprintln!("{line}");
         }
@@ -230,6 +234,24 @@ fn finish(
     Ok(ExitCode::from(
         u8::try_from(report.outcome.status()).unwrap_or(FAILED),
     ))
+}
+
+/// What the agent may have left for the host to run is named before the person's next command runs it.
+fn say_to_look_at(paths: &[PathBuf]) {
+    if paths.is_empty() {
+        return;
+    }
+    let named = paths.iter().take(NAMED_PATHS);
+    let mut names: Vec<String> = named
+        .map(|path| harmless(&path.display().to_string()))
+        .collect();
+    if let more @ 1.. = paths.len().saturating_sub(NAMED_PATHS) {
+        names.push(format!("and {more} more"));
+    }
+    eprintln!(
+        "palisade: new in this session, and run or obeyed by programs of yours: {}; look at it first (`access = \"review\"` would have held it back)",
+        names.join(", ")
+    );
 }
 
 /// The one line at the end, when something was refused.
