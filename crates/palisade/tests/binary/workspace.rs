@@ -138,8 +138,17 @@ each_identity! {
         assert_eq!((&record["running"], &record["pending_changes"]), (&Value::Bool(true), &Value::Bool(false)));
         let earlier = ["run", "--access", "review", "--continue", &id, "--", "true"];
         lab.palisade(earlier).run().expect(125).expect_error("still runs");
+        let process = fs::read_to_string(changes_of(&lab, &id).join("process")).unwrap();
+        let number = process.split(' ').next().unwrap();
+        let name = fs::read_to_string(format!("/proc/{number}/comm")).unwrap();
+        assert_eq!(name, "palisade-init\n");
         child.kill().unwrap();
         child.wait().unwrap();
+        // What was inside may outlive palisade by a moment, and is waited for.
+        while newest(&lab).1["running"] == true {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert!(!PathBuf::from(format!("/proc/{number}")).exists());
         assert_eq!(newest(&lab).1["pending_changes"], true);
         let text = fs::read_to_string(changes_of(&lab, &id).join("upper/new")).unwrap();
         assert_eq!(text, "x\n");
