@@ -14,7 +14,7 @@ use palisade_gate::Notice;
 use palisade_protocol::{Ownership, TreeAccess, TreeEntry};
 use palisade_workspace::{
     Located, Mask, MaskError, MaskPattern, MaskRule, MaskRules, MaskWatch, Masks, Why,
-    WrittenPattern, held_in_place,
+    WrittenPattern, held_in_place, tracked,
 };
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -76,6 +76,22 @@ impl Hidden {
     pub fn paths(&self) -> impl Iterator<Item = HiddenPath<'_>> {
         let of = |mask| describe(&self.rules, mask);
         self.masks.masks.iter().map(of)
+    }
+
+    /// What hides a path of the host, itself or a folder above it.
+    pub fn over(&self, path: &Path) -> Option<HiddenPath<'_>> {
+        self.paths().find(|hidden| path.starts_with(hidden.path))
+    }
+
+    /// What the host runs, or takes settings from: read-only in a writable workspace.
+    pub fn protected(&self) -> Vec<PathBuf> {
+        let all = self.masks.protected().into_iter();
+        all.map(|(path, _)| path).collect()
+    }
+
+    /// Hidden files that git tracks: what they hold can be read in the repository as well.
+    pub fn tracked(&self) -> Vec<&Path> {
+        tracked(self.masks.masks.iter().map(|mask| mask.path.as_path()))
     }
 
     /// The rules, those of the built-in table first.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use palisade_audit::Digest;
-use palisade_boundary::{BoundarySpec, Command, Identity};
+use palisade_boundary::{Assessment, BoundarySpec, Command, Enforcement, Identity};
 use palisade_config::{Effective, explain};
 use palisade_credential::{Credentials, Placeholder};
 use palisade_gate::{GateLimits, UpstreamProxy, UpstreamProxyError};
@@ -83,6 +83,8 @@ pub struct Plan {
     pub workspace: PathBuf,
     /// How it may be used.
     pub access: WorkspaceAccess,
+    /// Whether what the host runs is kept from the agent there.
+    pub protect: bool,
     /// What the boundary is asked for.
     pub spec: BoundarySpec,
     /// What the gate permits.
@@ -204,6 +206,7 @@ impl Plan {
             },
             workspace,
             access: policy.access.value,
+            protect: policy.protect.value,
             volumes: policy
                 .volumes
                 .iter()
@@ -232,6 +235,42 @@ impl Plan {
     /// What is masked.
     pub fn hidden(&self) -> Option<&Hidden> {
         self.hidden.as_ref()
+    }
+
+    /// How well is held what a session promises beside what its boundary does.
+    pub fn promises(&self) -> Vec<Assessment> {
+        let mut promises = Vec::new();
+        if self.spec.late_masks {
+            let words = "what is there at the start is covered; what appears on the host later is covered a moment after, so \
+                         an agent that waits for it may be quicker";
+            promises.push(Assessment {
+                control: "masks",
+                enforcement: Enforcement::Weaker(words.to_owned()),
+            });
+        }
+        if self.protect {
+            let enforcement = match self.access {
+                WorkspaceAccess::Write => Enforcement::Weaker(
+                    "what is there at the start is read-only; what the agent makes itself is named at the end (access = \
+                     \"review\" holds back all of it)"
+                        .to_owned(),
+                ),
+                WorkspaceAccess::Review => Enforcement::Enforced(
+                    "the overlay: nothing lands before `palisade apply`, which names it first".to_owned(),
+                ),
+                WorkspaceAccess::Scratch => {
+                    Enforcement::Enforced("the overlay: nothing lands".to_owned())
+                }
+                WorkspaceAccess::Read => {
+                    Enforcement::Enforced("a workspace that cannot be written".to_owned())
+                }
+            };
+            promises.push(Assessment {
+                control: "protect",
+                enforcement,
+            });
+        }
+        promises
     }
 
     /// Lets the gate accept the certificates of one more authority, PEM. The inside is not told of it.

@@ -42,7 +42,7 @@ mod variables;
 pub use access::{Kept, Tmpfs, Volume, VolumeName, WorkspaceAccess, volume_folder};
 pub use account::AgentAccount;
 pub use mask::{
-    BUILT_IN, Mask, MaskError, MaskPattern, MaskRule, MaskRules, MaskWatch, Masks, News, PatternError, Why, WrittenPattern,
+    BUILT_IN, Mask, MaskError, MaskPattern, MaskRule, MaskRules, MaskWatch, Masks, News, PatternError, Why, WrittenPattern, tracked,
 };
 pub use paths::{
     Home, Located, PathError, check_made, check_shown, check_workspace, expand, locate,

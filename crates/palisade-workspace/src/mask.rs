@@ -33,6 +33,7 @@ mod pattern;
 mod rules;
 mod scan;
 mod table;
+mod tracked;
 mod tree;
 mod watch;
 mod workers;
@@ -40,6 +41,7 @@ mod workers;
 pub use pattern::{MaskPattern, PatternError};
 pub use rules::{BUILT_IN, MaskRule, MaskRules, WrittenPattern};
 pub use scan::Why;
+pub use tracked::tracked;
 pub use watch::{MaskWatch, News};
 
 use crate::paths::Located;

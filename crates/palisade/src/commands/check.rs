@@ -9,10 +9,11 @@ use palisade_policy::{
     Authority, Decision, Denial, DenialReason, FileAccess, FileDecision, HttpKind, Inspection,
     Lands, METHODS, Permit, Request,
 };
-use palisade_session::SessionId;
-use palisade_workspace::AgentAccount;
+use palisade_session::{Hidden, SessionId};
+use palisade_workspace::{AgentAccount, WorkspaceAccess};
 
 use self::asked::Asked;
+use super::explain::masks::in_words;
 use super::policy_options::{PolicyOptions, load};
 use crate::failure::{Failure, NO};
 use crate::surroundings::{Surroundings, real_path};
@@ -218,6 +219,11 @@ fn check_path(
     } else {
         "write"
     };
+    if !matches!(files.decide(&path, access), FileDecision::Hidden(_))
+        && is_held_back(policy, here, &path, access, verb)?
+    {
+        return Ok(false);
+    }
     match files.decide(&path, access) {
         FileDecision::Permit(grant) => {
             println!(
@@ -253,6 +259,37 @@ fn check_path(
             }
         }
         FileDecision::BadPath => return Err(Failure::new(format!("`{shown}` is not a path"))),
+    }
+    Ok(false)
+}
+
+/// Whether a path is masked, or is something the host runs that is not to be written.
+fn is_held_back(
+    policy: &Effective,
+    here: &Surroundings,
+    path: &Path,
+    access: FileAccess,
+    verb: &str,
+) -> Result<bool, Failure> {
+    let no_session = SessionId::new(SystemTime::now(), 0);
+    let hidden = Hidden::find(policy, &here.home, &here.kept(&no_session).masks)?;
+    let denied = Palette::for_stdout().bad("denied");
+    let shown = harmless(&path.display().to_string());
+    if let Some(over) = hidden.over(path) {
+        println!("{denied} {verb} {shown}: {}", harmless(&in_words(&over)));
+        return Ok(true);
+    }
+    let lands = policy.access.value == WorkspaceAccess::Write && policy.protect.value;
+    let protected = hidden.protected().into_iter();
+    let runs = protected
+        .filter(|_| lands && access == FileAccess::Write)
+        .find(|own| path.starts_with(own));
+    if let Some(own) = runs {
+        println!(
+            "{denied} {verb} {shown}: programs of the host run or obey {}, so it is read-only (`protect`)",
+            harmless(&own.display().to_string())
+        );
+        return Ok(true);
     }
     Ok(false)
 }

@@ -15,12 +15,17 @@ use crate::failure::Failure;
 use crate::surroundings::Surroundings;
 use crate::terminal_text::{Palette, harmless};
 
+pub(super) mod masks;
+
 /// Say in plain words what a session may do, and where each rule was written.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The command it would be for: a known agent brings its own profile.
     #[arg(value_name = "COMMAND")]
     command: Option<OsString>,
+    /// List every path that is hidden or protected here, and by which rule.
+    #[arg(long)]
+    masks: bool,
     #[command(flatten)]
     policy: PolicyOptions,
 }
@@ -30,6 +35,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let here = Surroundings::read()?;
     let policy = load(&args.policy, &here, args.command.as_deref())?;
     let palette = Palette::for_stdout();
+    if args.masks {
+        masks::print(&policy, &here)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     for section in palisade_config::explain(&policy).sections {
         println!("{}", palette.strong(section.title));
         for line in &section.lines {
@@ -64,7 +73,8 @@ fn print_enforcement(policy: &Effective, here: &Surroundings) -> Result<(), Fail
     )?;
     let palette = Palette::for_stdout();
     println!("{}", palette.strong("held here"));
-    for found in backend.assess(&plan.spec) {
+    let promises = plan.promises();
+    for found in backend.assess(&plan.spec).into_iter().chain(promises) {
         let words = found.enforcement.to_string();
         let words = if matches!(found.enforcement, Enforcement::Enforced(_)) {
             words
@@ -72,6 +82,9 @@ fn print_enforcement(policy: &Effective, here: &Surroundings) -> Result<(), Fail
             palette.warn(&words)
         };
         println!("  {}: {words}", found.control);
+    }
+    if let Some(hidden) = plan.hidden() {
+        masks::print_summary(hidden);
     }
     Ok(())
 }
