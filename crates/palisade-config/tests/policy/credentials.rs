@@ -242,12 +242,13 @@ fn the_examples_of_the_reference_are_understood() {
         .skip(1)
         .map(|rest| rest.split("```").next().unwrap())
         .collect();
-    let [rules, credentials, claude] = examples.as_slice() else {
-        panic!("three examples, not {}", examples.len())
+    let [workspace, rules, credentials, claude] = examples.as_slice() else {
+        panic!("four examples, not {}", examples.len())
     };
     let world = World::new();
-    world.user_policy(&format!("version = 1\n{rules}{credentials}"));
+    world.user_policy(&format!("version = 1\n{workspace}{rules}{credentials}"));
     let policy = world.effective();
+    assert_eq!((policy.volumes.len(), policy.tmpfs.len()), (1, 1));
     assert_eq!(policy.credentials.len(), 7);
     assert!(matches!(
         decide(&policy, "GET", "api.github.com", 443, "/repos/acme/x"),
