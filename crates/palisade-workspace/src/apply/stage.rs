@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Stat, Uid, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use crate::changes::upper::{self, is_root};
@@ -82,7 +82,8 @@ impl Engine<'_> {
         if beneath::kind(&stat).is_symlink() {
             let target = rustix::fs::readlinkat(&handle, "", Vec::new())?;
             rustix::fs::symlinkat(&target, folder, name)?;
-            self.give(folder.as_fd(), name, step, Some(&stat))?;
+            let link = made(folder, name, FileType::Symlink)?;
+            self.give(link.as_fd(), folder, step, Some(&stat))?;
             let times = times(Moment::modified(&stat));
             rustix::fs::utimensat(folder, name, &times, AtFlags::SYMLINK_NOFOLLOW)?;
             return Ok(());
@@ -121,7 +122,7 @@ impl Engine<'_> {
                 }
             }
         }
-        self.give(folder.as_fd(), name, step, upper)?;
+        self.give(file.as_fd(), folder, step, upper)?;
         self.copy_access_list(step, folder, &file)?;
         rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
         if let Some(stat) = upper {
@@ -166,16 +167,21 @@ impl Engine<'_> {
         upper::same_contents(linked, own, size)
     }
 
-    /// Gives what was written the owner of what it replaces; what is new gets the workspace's. An ordinary user cannot give
+    /// Gives what was made the owner of what it replaces; what is new gets the workspace's. An ordinary user cannot give
     /// anything away, and keeps the group if it is one of theirs.
-    fn give(&self, folder: BorrowedFd<'_>, name: &str, step: &Step, upper: Option<&Stat>) -> Done {
+    ///
+    /// By its descriptor: who may write to the folder can put something else under its name.
+    fn give(
+        &self,
+        made: BorrowedFd<'_>,
+        folder: &OwnedFd,
+        step: &Step,
+        upper: Option<&Stat>,
+    ) -> Done {
         let (_, last) = step.place();
-        let before = beneath::look(folder, last)?;
+        let before = beneath::look(folder.as_fd(), last)?;
         let owner = match (&before, self.pending.owners, upper) {
             (Some(stat), ..) => Some((stat.st_uid, stat.st_gid)),
-            (None, Some(owners), Some(stat)) if (stat.st_uid, stat.st_gid) != owners.from => {
-                Some((stat.st_uid, stat.st_gid))
-            }
             (None, Some(owners), _) => Some(owners.to),
             (None, None, Some(stat)) => Some((stat.st_uid, stat.st_gid)),
             (None, None, None) => None,
@@ -183,12 +189,12 @@ impl Engine<'_> {
         let Some((user, group)) = owner else {
             return Ok(());
         };
-        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        let (user, group) = (Uid::from_raw(user), Some(Gid::from_raw(group)));
+        let flags = AtFlags::EMPTY_PATH;
         if is_root() {
-            let user = Some(Uid::from_raw(user));
-            rustix::fs::chownat(folder, name, user, Some(Gid::from_raw(group)), flags)?;
+            rustix::fs::chownat(made, "", Some(user), group, flags)?;
         } else if before.is_some() {
-            match rustix::fs::chownat(folder, name, None, Some(Gid::from_raw(group)), flags) {
+            match rustix::fs::chownat(made, "", None, group, flags) {
                 Ok(()) | Err(Errno::PERM | Errno::INVAL) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -196,10 +202,11 @@ impl Engine<'_> {
         Ok(())
     }
 
-    /// The owner of a folder that is made.
+    /// The owner of a folder that was made.
     pub(super) fn give_folder(&self, folder: &OwnedFd, name: &str, step: &Step) -> Done {
         let upper = self.pending.upper.tree.stat(&step.path)?;
-        self.give(folder.as_fd(), name, step, upper.as_ref())
+        let new = made(folder, name, FileType::Directory)?;
+        self.give(new.as_fd(), folder, step, upper.as_ref())
     }
 
     fn copy_access_list(&self, step: &Step, folder: &OwnedFd, file: &File) -> Done {
@@ -208,8 +215,7 @@ impl Engine<'_> {
         }
         let (_, last) = step.place();
         let path = beneath::through(folder.as_fd(), last);
-        let mut nothing: [u8; 0] = [];
-        let Ok(size) = rustix::fs::lgetxattr(&path, ACCESS_LIST, &mut nothing[..]) else {
+        let Ok(size) = rustix::fs::lgetxattr_query(&path, ACCESS_LIST) else {
             return Ok(());
         };
         let mut list = vec![0; size];
@@ -235,8 +241,20 @@ fn copy_attributes(from: BorrowedFd<'_>, to: &File) -> Done {
     Ok(())
 }
 
+/// Opens what we just made, and makes sure of that as far as can be seen: it is of the kind, and ours.
+fn made(folder: &OwnedFd, name: &str, kind: FileType) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let handle = rustix::fs::openat(folder, name, flags, Mode::empty())?;
+    let stat = rustix::fs::fstat(&handle)?;
+    // A new folder is named by its parent and by itself; some file systems always say 1.
+    let ours = stat.st_uid == rustix::process::geteuid().as_raw() && stat.st_nlink <= 2;
+    match ours && beneath::kind(&stat) == kind {
+        true => Ok(handle),
+        false => Err(Errno::STALE),
+    }
+}
+
 fn remove(folder: &OwnedFd, name: &str) {
     // It may not be there, and one that cannot be removed is found again by its name.
     let _ = rustix::fs::unlinkat(folder, name, AtFlags::empty());
-    let _ = CWD;
 }

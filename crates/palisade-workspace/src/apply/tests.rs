@@ -428,3 +428,52 @@ fn what_root_applies_belongs_to_the_workspaces_owner() {
     }
     assert_eq!(owner("theirs"), 7);
 }
+
+/// An access list as the kernel keeps it (`linux/posix_acl_xattr.h`): the owner and user 1234 may read and write.
+fn access_list() -> Vec<u8> {
+    let entries: [(u16, u16, u32); 5] = [
+        (0x01, 6, u32::MAX),
+        (0x02, 6, 1234),
+        (0x04, 4, u32::MAX),
+        (0x10, 6, u32::MAX),
+        (0x20, 4, u32::MAX),
+    ];
+    let mut list = 2_u32.to_le_bytes().to_vec();
+    for (tag, bits, id) in entries {
+        list.extend(tag.to_le_bytes());
+        list.extend(bits.to_le_bytes());
+        list.extend(id.to_le_bytes());
+    }
+    list
+}
+
+#[test]
+fn what_else_a_file_has_is_kept() {
+    let f = Fixture::new(&["edited"]);
+    let flags = rustix::fs::XattrFlags::empty();
+    let list = access_list();
+    rustix::fs::setxattr(f.host("edited"), "system.posix_acl_access", &list, flags).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    write(&f.changes().join("began"), "again");
+    write(&f.upper("edited"), "new text");
+    fs::set_permissions(f.upper("edited"), fs::Permissions::from_mode(0o664)).unwrap();
+    let set = |name: &str| rustix::fs::setxattr(f.upper("edited"), name, b"v", flags).unwrap();
+    set("user.mine");
+    set("user.overlay.origin");
+    let time = std::time::UNIX_EPOCH + std::time::Duration::new(600_000_000, 5);
+    let file = fs::File::options().write(true).open(f.upper("edited"));
+    file.unwrap().set_modified(time).unwrap();
+    apply(&f, &Selection::all(), &Allow::default());
+    let has = |name: &str| {
+        let mut value = [0; 64];
+        let length = rustix::fs::getxattr(f.host("edited"), name, &mut value[..]);
+        length.ok().map(|length| value[..length].to_vec())
+    };
+    assert_eq!(has("system.posix_acl_access"), Some(list));
+    assert_eq!(has("user.mine"), Some(b"v".to_vec()));
+    assert_eq!(has("user.overlay.origin"), None);
+    assert_eq!(
+        fs::metadata(f.host("edited")).unwrap().modified().unwrap(),
+        time
+    );
+}

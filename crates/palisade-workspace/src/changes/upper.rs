@@ -216,8 +216,7 @@ pub(crate) fn attributes(file: BorrowedFd<'_>) -> Result<Vec<Attribute>, Errno> 
 /// The names of a file's attributes; nothing, where it has none or cannot have any.
 fn listed(file: BorrowedFd<'_>) -> Result<Option<Vec<u8>>, Errno> {
     // Most files have none: asking for the length costs no room.
-    let mut nothing: [u8; 0] = [];
-    match rustix::fs::flistxattr(file, &mut nothing[..]) {
+    match rustix::fs::flistxattr_query(file) {
         Ok(0) | Err(Errno::NOTSUP) => return Ok(None),
         Ok(_) => {}
         Err(error) => return Err(error),
@@ -252,9 +251,8 @@ pub(crate) fn same_contents(one: OwnedFd, other: OwnedFd, size: u64) -> io::Resu
 
 fn has(folder: BorrowedFd<'_>, name: &OsStr, attribute: &str) -> Result<bool, Errno> {
     let path = beneath::through(folder, name);
-    let mut nothing: [u8; 0] = [];
-    match rustix::fs::lgetxattr(path, attribute, &mut nothing[..]) {
-        Ok(_) | Err(Errno::RANGE) => Ok(true),
+    match rustix::fs::lgetxattr_query(path, attribute) {
+        Ok(_) => Ok(true),
         Err(Errno::NODATA | Errno::NOTSUP) => Ok(false),
         Err(error) => Err(error),
     }
