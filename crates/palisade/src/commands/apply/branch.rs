@@ -3,13 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, BufRead, BufReader, Write};
-use std::os::fd::AsRawFd as _;
+use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use palisade_workspace::changes::{Change, ChangeKind};
-use palisade_workspace::review::{GitMode, in_patch};
+use palisade_workspace::review::{Contents, in_patch};
 
 use crate::commands::pending::Session;
 use crate::commands::pending::git::{Repository, failed, not_started, run};
@@ -223,9 +222,16 @@ fn listing(
             gone.push(0);
         }
         let Some(after) = after else { continue };
-        let mode = after.version().mode;
-        let id = objects.store(session, change, mode, repository)?;
-        new.extend_from_slice(format!("{} {id}\t", mode.text()).as_bytes());
+        let version = after.version();
+        let stored = objects.store(version.contents);
+        let id = stored.map_err(|error| {
+            Failure::new(format!(
+                "store {} in git: {error}",
+                harmless_path(&change.path)
+            ))
+        })?;
+        let mode = version.mode.text();
+        new.extend_from_slice(format!("{mode} {id}\t").as_bytes());
         new.extend_from_slice(&path);
         new.push(0);
     }
@@ -234,17 +240,18 @@ fn listing(
     Ok(gone)
 }
 
-/// A `git hash-object` that takes one file after the other, as they are: no filter runs.
+/// A `git fast-import` that stores contents as they are, no filter runs, in one pack: a file for each would cost half a
+/// millisecond.
 struct Objects {
     git: Child,
-    input: ChildStdin,
+    input: BufWriter<ChildStdin>,
     output: BufReader<ChildStdout>,
 }
 
 impl Objects {
     fn start(repository: &Repository) -> Result<Self, Failure> {
         let mut git = repository.command();
-        git.args(["hash-object", "-w", "--no-filters", "--stdin-paths"]);
+        git.args(["fast-import", "--quiet", "--done"]);
         let mut child = piped(&mut git)?;
         let (input, output) = child
             .stdin
@@ -253,48 +260,38 @@ impl Objects {
             .ok_or_else(broken)?;
         Ok(Self {
             git: child,
-            input,
+            input: BufWriter::new(input),
             output: BufReader::new(output),
         })
     }
 
-    fn store(
-        &mut self,
-        session: &Session,
-        change: &Change,
-        mode: GitMode,
-        repository: &Repository,
-    ) -> Result<String, Failure> {
-        let failed = |error: io::Error| {
-            Failure::new(format!(
-                "store {} in git: {error}",
-                harmless_path(&change.path)
-            ))
-        };
-        if mode == GitMode::Symlink {
-            let target = session.after(change);
-            let mut git = repository.command();
-            git.args(["hash-object", "-w", "--no-filters", "--stdin"]);
-            return feed(&mut git, target.bytes().unwrap_or_default()).map(line);
+    /// Stores one and yields its name.
+    fn store(&mut self, contents: &dyn Contents) -> io::Result<String> {
+        let size = contents.size();
+        write!(self.input, "blob\nmark :1\ndata {size}\n")?;
+        let copied = io::copy(&mut contents.open()?.take(size), &mut self.input)?;
+        if copied < size {
+            return Err(io::Error::other("it changed while it was read"));
         }
-        // Opened here, by the rules for what an agent wrote; git gets it under a name that leads nowhere else.
-        let file = session.open_after(change)?;
-        let path = format!("/proc/{}/fd/{}\n", std::process::id(), file.as_raw_fd());
-        self.input.write_all(path.as_bytes()).map_err(failed)?;
+        write!(self.input, "\nget-mark :1\n")?;
+        self.input.flush()?;
         let mut id = String::new();
-        self.output.read_line(&mut id).map_err(failed)?;
-        let id = id.trim_end().to_owned();
-        if id.is_empty() {
-            return Err(failed(io::Error::other("git ended early")));
+        self.output.read_line(&mut id)?;
+        match id.trim_end() {
+            "" => Err(io::Error::other("git ended early")),
+            id => Ok(id.to_owned()),
         }
-        Ok(id)
     }
 
-    fn end(self) -> Result<(), Failure> {
-        let Self { mut git, input, .. } = self;
-        drop(input);
-        let status = git.wait().map_err(not_started)?;
-        if status.success() {
+    /// Brings the pack to disk.
+    fn end(mut self) -> Result<(), Failure> {
+        let told = self
+            .input
+            .write_all(b"done\n")
+            .and_then(|()| self.input.flush());
+        drop(self.input);
+        let status = self.git.wait().map_err(not_started)?;
+        if status.success() && told.is_ok() {
             Ok(())
         } else {
             Err(broken())
