@@ -83,6 +83,16 @@ each_identity! {
         assert!(!shown.contains("objects/aa"), "{shown}");
     }
 
+    fn names_that_a_folder_without_case_takes_for_one_are_flagged(who) {
+        let fixture = Fixture::new(who, &[("docs/guide", "x"), ("docs/Moved", "same\n")]);
+        fixture.wrote("docs/GUIDE", "y").wrote("docs/moved", "same\n").removed("docs/Moved").wrote("a/x", "1").wrote("a/X", "2");
+        let shown = fixture.palisade(&["review", "--stat"]).expect(0);
+        for flagged in ["docs/GUIDE  differs from guide in upper", "a/X  differs from x", "a/x  differs from X"] {
+            assert!(shown.stdout.contains(flagged), "{flagged}: {shown}");
+        }
+        assert!(!shown.stdout.contains("docs/moved  differs"), "only its case changed: {shown}");
+    }
+
     fn a_file_made_to_be_hard_to_compare_is_still_reviewed(who) {
         // Two texts of few different lines in random order: the shortest difference would take hours.
         let text = |mut seed: u64| -> String {
