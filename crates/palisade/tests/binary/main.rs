@@ -17,6 +17,7 @@ mod files;
 mod intercepted;
 mod lifetime;
 mod limits;
+mod masks;
 mod options;
 mod pending;
 mod policy_errors;
