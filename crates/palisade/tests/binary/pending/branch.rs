@@ -173,6 +173,21 @@ each_identity! {
         assert_eq!(fixture.git(&["diff", "--name-only", "main", "b"]).stdout, "own\n");
     }
 
+    fn a_repository_with_longer_names_of_objects_works_too(who) {
+        need(&[Need::Program("git", "git")])?;
+        let fixture = Fixture::new(who, &[("bin", "\0one"), ("gone", "x\n")]);
+        fixture.git(&["init", "-q", "-b", "main", "--object-format=sha256"]);
+        fixture.git(&["add", "."]);
+        fixture.git(&["commit", "-q", "-m", "first"]);
+        fixture.wrote("bin", "\0two").removed("gone");
+        fixture.palisade(&["apply", "--yes", "--branch", "b"]).expect(0);
+        assert_eq!(fixture.git(&["diff", "--name-status", "main", "b"]).stdout, "M\tbin\nD\tgone\n");
+        let patch = fixture.palisade(&["review", "--patch"]).expect(0).stdout;
+        fixture.git_command(&["apply", "--index", "-"]).stdin(patch).run().expect(0);
+        assert_eq!(fixture.host("bin"), "\0two");
+        assert_eq!(fixture.git(&["diff", "--cached", "b"]).stdout, "");
+    }
+
     fn a_repository_without_commits_gets_its_first(who) {
         need(&[Need::Program("git", "git")])?;
         let fixture = Fixture::new(who, &[]);
