@@ -88,7 +88,7 @@ fn everything(pending: &Pending, rubbish: &Rubbish) -> Result<(), ChangesError> 
     let remove = || -> Result<(), Errno> {
         let folder = pending.upper.writable(root)?;
         for name in beneath::names(folder.as_fd())? {
-            rubbish.remove(folder.as_fd(), &name)?;
+            rubbish.remove(&pending.upper, Path::new(&name))?;
         }
         Ok(())
     };
@@ -132,9 +132,7 @@ impl Discarder<'_> {
         if !self.open_up(path)? {
             return Ok(());
         }
-        let (parent, name) = beneath::split(path);
-        let folder = self.pending.upper.writable(parent)?;
-        Ok(self.rubbish.remove(folder.as_fd(), name)?)
+        Ok(self.rubbish.remove(&self.pending.upper, path)?)
     }
 
     fn restore_mode(&mut self, change: &Change) -> Result<(), Errno> {
@@ -211,7 +209,7 @@ impl Discarder<'_> {
             rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC,
             Mode::empty(),
         )?;
-        self.rubbish.remove(place.as_fd(), OsStr::new(SHELL))?;
+        self.rubbish.clear(place.as_fd(), OsStr::new(SHELL))?;
         rustix::fs::mkdirat(&place, SHELL, Mode::from(0o700))?;
         let flags = rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
         let shell = rustix::fs::openat(&place, SHELL, flags, Mode::empty())?;

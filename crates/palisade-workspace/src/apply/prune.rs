@@ -10,8 +10,8 @@ use rustix::fs::{AtFlags, Mode};
 use rustix::io::Errno;
 
 use crate::changes::beneath::{self, Beneath};
-use crate::changes::upper::{self, Cover};
-use crate::changes::{ChangeSet, ChangesError, Pending};
+use crate::changes::upper::{self, Cover, Upper, is_root};
+use crate::changes::{Change, ChangeSet, ChangesError, Pending};
 
 /// Where folders of the upper go to be emptied. What is in it is rubbish, whoever finds it.
 const RUBBISH: &str = "removed";
@@ -25,13 +25,7 @@ pub(super) fn prune(
     set: &ChangeSet,
     gone: &HashSet<&Path>,
 ) -> Result<(), ChangesError> {
-    let changes = set.changes().iter().map(|change| change.path.as_path());
-    let refused = set.refused().iter().map(|refused| refused.path.as_path());
-    let mut kept: Vec<&Path> = changes
-        .filter(|path| !gone.contains(path))
-        .chain(refused)
-        .collect();
-    kept.sort_unstable();
+    let kept = kept(set, gone);
     let rubbish = Rubbish::open(&pending.folder)?;
     let mut folders = vec![PathBuf::new()];
     while let Some(path) = folders.pop() {
@@ -40,6 +34,31 @@ pub(super) fn prune(
         })?;
     }
     rubbish.close()
+}
+
+/// What stays, in the order of paths: what is pending, and the other names of such files, since a name that lands later has
+/// to become one with those that landed before.
+fn kept<'a>(set: &'a ChangeSet, gone: &HashSet<&Path>) -> Vec<&'a Path> {
+    let group = |change: &Change| change.after.as_ref().and_then(|after| after.link_group);
+    let (landed, pending): (Vec<&Change>, Vec<&Change>) = set
+        .changes()
+        .iter()
+        .partition(|change| gone.contains(change.path.as_path()));
+    let groups: HashSet<u64> = pending.iter().filter_map(|change| group(change)).collect();
+    let landed = landed
+        .into_iter()
+        .filter(|change| group(change).is_some_and(|group| groups.contains(&group)));
+    let unchanged = set.unchanged_groups();
+    let unchanged = unchanged.filter(|(group, _)| groups.contains(group));
+    let mut kept: Vec<&Path> = pending
+        .into_iter()
+        .chain(landed)
+        .map(|change| change.path.as_path())
+        .chain(unchanged.map(|(_, path)| path))
+        .chain(set.refused().iter().map(|refused| refused.path.as_path()))
+        .collect();
+    kept.sort_unstable();
+    kept
 }
 
 fn prune_folder(
@@ -53,7 +72,6 @@ fn prune_folder(
     if upper::cover(folder.as_fd())? == Cover::Opaque && !path.as_os_str().is_empty() {
         return Ok(());
     }
-    let mut writable = false;
     for name in beneath::names(folder.as_fd())? {
         let inner = path.join(&name);
         if is_kept(kept, &inner) {
@@ -64,11 +82,7 @@ fn prune_folder(
             }
             continue;
         }
-        if !writable {
-            pending.upper.writable(path)?;
-            writable = true;
-        }
-        rubbish.remove(folder.as_fd(), &name)?;
+        rubbish.remove(&pending.upper, &inner)?;
     }
     Ok(())
 }
@@ -117,8 +131,20 @@ impl Rubbish {
         fs::remove_dir(path).map_err(|cause| ChangesError::new("remove", path, cause))
     }
 
-    /// Removes a name, with all that is below it.
-    pub(super) fn remove(&self, folder: BorrowedFd<'_>, name: &OsStr) -> Result<(), Errno> {
+    /// Removes a path of the upper, with all that is below it.
+    pub(super) fn remove(&self, upper: &Upper, path: &Path) -> Result<(), Errno> {
+        let (parent, name) = beneath::split(path);
+        let folder = upper.writable(parent)?;
+        let stat = beneath::look(folder.as_fd(), name)?;
+        if stat.is_some_and(|stat| beneath::kind(&stat).is_dir()) {
+            // Remembered: after a crash between here and the move, these are not the agent's bits.
+            upper.writable(path)?;
+        }
+        self.clear(folder.as_fd(), name)
+    }
+
+    /// Removes a name that is no path of the upper.
+    pub(super) fn clear(&self, folder: BorrowedFd<'_>, name: &OsStr) -> Result<(), Errno> {
         if self.take(folder, name)? {
             self.empty()?;
         }
@@ -141,7 +167,9 @@ impl Rubbish {
         }
         // Moving a folder changes its `..`, and listing it takes a right that the agent may have taken away. Nothing else
         // is at work in an upper, so the name is still the folder.
-        rustix::fs::chmodat(folder, name, Mode::from(0o700), AtFlags::empty())?;
+        if stat.st_mode & 0o700 != 0o700 && !is_root() {
+            rustix::fs::chmodat(folder, name, Mode::from(0o700), AtFlags::empty())?;
+        }
         loop {
             let number = self.next.get();
             self.next.set(number + 1);

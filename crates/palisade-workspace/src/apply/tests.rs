@@ -298,6 +298,22 @@ fn names_of_one_file_stay_together_with_one_that_did_not_change() {
 }
 
 #[test]
+fn names_of_one_file_may_land_one_after_the_other() {
+    let f = Fixture::new(&["old"]);
+    write(&f.upper("old"), "new");
+    fs::hard_link(f.upper("old"), f.upper("second")).unwrap();
+    fs::hard_link(f.upper("old"), f.upper("third")).unwrap();
+    for path in ["second", "old"] {
+        apply(&f, &Selection::paths([path]), &Allow::default());
+        assert!(!f.shown().iter().any(|line| line.contains(path)));
+    }
+    let inode = |path: &str| fs::metadata(f.host(path)).unwrap().ino();
+    assert_eq!(inode("old"), inode("second"));
+    discard(&f, &Selection::paths(["third"]));
+    assert_eq!(fs::read_dir(f.upper("")).unwrap().count(), 0);
+}
+
+#[test]
 fn bits_of_a_file_with_another_name_do_not_change_that_one() {
     let f = Fixture::new(&["one"]);
     fs::hard_link(f.host("one"), f.host("two")).unwrap();

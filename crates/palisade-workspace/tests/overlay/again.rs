@@ -104,6 +104,7 @@ fn part() {
         "property" => crate::property::run(&arguments),
         "operate" => crate::inside::operate(&arguments),
         "clean" => crate::inside::clean(&arguments),
+        "conflict" => crate::conflict::run(&arguments),
         "crash" => crate::crash::run(&arguments),
         "apply" => crate::crash::apply(&arguments),
         "resume" => crate::crash::resume(&arguments),

@@ -21,6 +21,8 @@ use crate::tree::{self, Entry, Tree};
 
 /// Files of each kind of change.
 const FILES: usize = 4;
+/// A folder of the host that its owner may not write to.
+const READ_ONLY: &str = "d0";
 /// Kills by the clock, beside those at each step that is told of.
 const KILLS: u64 = 90;
 
@@ -132,6 +134,13 @@ impl Case {
         }
     }
 
+    /// Lets its owner remove it.
+    fn open_folders(&self) {
+        for root in ["workspace", "wanted", "changes/upper"] {
+            open_folders(&self.folder.join(root));
+        }
+    }
+
     /// Whether it was killed before it ended.
     fn kill(&self, part: &str, kill: &Kill) -> bool {
         let at = match kill {
@@ -222,6 +231,22 @@ impl Case {
     }
 }
 
+impl Drop for Case {
+    fn drop(&mut self) {
+        self.open_folders();
+    }
+}
+
+fn open_folders(root: &Path) {
+    chmod(root, 0o755);
+    for entry in fs::read_dir(root).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.is_symlink() {
+            open_folders(&path);
+        }
+    }
+}
+
 /// A folder gets its bits in the end.
 fn known(entry: &Entry) -> (String, u32, Vec<u8>) {
     let mode = if entry.kind == "folder" {
@@ -251,6 +276,7 @@ fn host(root: &Path) {
         write(&root.join(format!("tofile{n}/x")), "old");
         symlink("old", root.join(format!("link{n}"))).unwrap();
     }
+    chmod(&root.join(READ_ONLY), 0o555);
 }
 
 fn upper(root: &Path) {
@@ -265,9 +291,11 @@ fn upper(root: &Path) {
         chmod(&bits, 0o700);
     }
     write(&root.join("part"), "new");
+    chmod(&root.join(READ_ONLY), 0o555);
 }
 
 fn wanted(root: &Path) {
+    chmod(&root.join(READ_ONLY), 0o755);
     let remove = |path: PathBuf| {
         if path.is_dir() {
             fs::remove_dir_all(path).unwrap();
@@ -284,6 +312,7 @@ fn wanted(root: &Path) {
     }
     session(root, &remove);
     fs::write(root.join("part"), "half").unwrap();
+    chmod(&root.join(READ_ONLY), 0o555);
 }
 
 /// What the session did, `remove` being how it is removed there.

@@ -9,6 +9,7 @@
 )]
 
 mod again;
+mod conflict;
 mod crash;
 mod full;
 mod inside;
