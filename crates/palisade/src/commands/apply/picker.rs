@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use palisade_workspace::changes::{Change, ChangeKind, Side};
 use palisade_workspace::review::{Form, Hunk, TextDiff};
 
 use crate::commands::pending::ask::ask;
+use crate::commands::pending::summary::repository;
 use crate::commands::pending::{Entry, Session, show};
 use crate::terminal_text::{Palette, harmless_path};
 
@@ -27,7 +28,7 @@ type Answer<T> = io::Result<Result<T, Quit>>;
 
 /// Letters for what lands whole or not at all.
 const WHOLE: [(char, &str); 3] = [
-    ('y', "apply this change"),
+    ('y', "apply it"),
     ('n', "leave it pending"),
     ('q', "quit; leave this and all that follows pending"),
 ];
@@ -49,6 +50,7 @@ pub(super) fn pick(
     palette: Palette,
 ) -> io::Result<Picked> {
     let mut picked = Picked::default();
+    let mut repositories: BTreeMap<PathBuf, bool> = BTreeMap::new();
     let mut rest = entries;
     while let Some((entry, after)) = rest.split_first() {
         let below = after
@@ -58,6 +60,21 @@ pub(super) fn pick(
         rest = after;
         if entry.renamed_to.is_some() || (is_new_folder(entry.change) && below > 0) {
             // Decided with its new name, or with what is in it.
+            continue;
+        }
+        if entry.is_gits_own() {
+            let repository = repository(&entry.change.path);
+            let taken = match repositories.get(&repository) {
+                Some(taken) => *taken,
+                None => match gits_own(entries, &repository, palette)? {
+                    Ok(taken) => taken,
+                    Err(Quit) => break,
+                },
+            };
+            picked
+                .paths
+                .extend(taken.then(|| entry.change.path.clone()));
+            repositories.insert(repository, taken);
             continue;
         }
         let Ok(taken) = one(session, entry, below, palette, &mut picked)? else {
@@ -85,6 +102,23 @@ impl Picked {
         let new: Vec<_> = new.map(PathBuf::from).collect();
         self.paths.extend(new);
     }
+}
+
+/// Asks about all of a repository's own files at once: nobody can tell one object from another.
+fn gits_own(entries: &[Entry<'_>], repository: &Path, palette: Palette) -> Answer<bool> {
+    let own = entries
+        .iter()
+        .filter(|entry| entry.is_gits_own() && !entry.holds_more);
+    let count = own
+        .filter(|entry| entry.change.path.starts_with(repository))
+        .count();
+    let repository = palette.strong(&harmless_path(repository));
+    let what = "of git's own files (objects, references, index)";
+    writeln!(io::stdout().lock(), "\n{repository}/  {count} {what}")?;
+    Ok(match ask(palette, "Apply them together", &WHOLE)? {
+        'q' => Err(Quit),
+        letter => Ok(letter == 'y'),
+    })
 }
 
 /// Asks about one change. Whether any of it was taken.

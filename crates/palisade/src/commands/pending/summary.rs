@@ -251,7 +251,7 @@ fn letter(kind: ChangeKind) -> &'static str {
 }
 
 /// The repository's folder in the path of one of its own files.
-fn repository(path: &Path) -> PathBuf {
+pub(crate) fn repository(path: &Path) -> PathBuf {
     let is_git = |part: &std::ffi::OsStr| part.eq_ignore_ascii_case(".git");
     let before = path.iter().take_while(|part| !is_git(part)).count();
     path.iter().take(before + 1).collect()

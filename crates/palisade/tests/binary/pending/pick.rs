@@ -95,4 +95,24 @@ each_identity! {
         let mode = fs::metadata(fixture.lab.workspace().join("mode")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o755);
     }
+    fn gits_own_files_are_one_question_and_hooks_another(who) {
+        let fixture = Fixture::new(who, &[(".git/HEAD", "ref: refs/heads/main\n")]);
+        fixture
+            .wrote(".git/HEAD", "ref: refs/heads/other\n")
+            .wrote(".git/hooks/pre-commit", "evil")
+            .wrote(".git/objects/aa/bb", "1")
+            .wrote(".git/objects/cc/dd", "2")
+            .wrote(".git/refs/heads/other", "3")
+            .wrote("z", "z");
+        let mut terminal = fixture.terminal(&["apply", "--pick"]);
+        terminal.expect(".git/  4 of git's own files");
+        answer(&mut terminal, "Apply them together [y,n,q,?]?", "y");
+        terminal.expect("a hook that git runs");
+        answer(&mut terminal, "Apply this change", "n");
+        answer(&mut terminal, "Apply this change", "y");
+        terminal.expect("applied 5 changes");
+        assert_eq!(terminal.wait(), 0);
+        assert!(fixture.exists(".git/objects/aa/bb") && fixture.exists(".git/refs/heads/other") && fixture.exists("z"));
+        assert!(!fixture.exists(".git/hooks/pre-commit"));
+    }
 }
