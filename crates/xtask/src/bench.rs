@@ -9,13 +9,14 @@ mod place;
 mod start;
 mod statistics;
 mod tree;
+mod workspace;
 
 use crate::shell::Done;
 
 /// Runs the named parts, or all.
 pub(crate) fn run(which: &[&str]) -> Done {
     let of_gate = || gate::PARTS.iter().map(|(name, _)| format!("gate.{name}"));
-    let known: Vec<String> = ["start", "memory", "inside", "gate"]
+    let known: Vec<String> = ["start", "memory", "inside", "workspace", "gate"]
         .map(str::to_owned)
         .into_iter()
         .chain(of_gate())
@@ -28,7 +29,10 @@ pub(crate) fn run(which: &[&str]) -> Done {
     }
     let wanted = |name: &str| which.is_empty() || which.contains(&name);
     let part = |name: &str| wanted("gate") || wanted(&format!("gate.{name}"));
-    if ["start", "memory", "inside"].into_iter().any(wanted) {
+    if ["start", "memory", "inside", "workspace"]
+        .into_iter()
+        .any(wanted)
+    {
         let binaries = place::build()?;
         if wanted("start") {
             start::run(&binaries)?;
@@ -38,6 +42,9 @@ pub(crate) fn run(which: &[&str]) -> Done {
         }
         if wanted("inside") {
             inside::run(&binaries)?;
+        }
+        if wanted("workspace") {
+            workspace::run(&binaries)?;
         }
     }
     if gate::PARTS.iter().any(|(name, _)| part(name)) {

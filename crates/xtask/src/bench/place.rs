@@ -112,9 +112,20 @@ impl Place {
         command
     }
 
+    /// Gives a folder and all below it to the user.
+    pub(super) fn own(&self, folder: &Path) -> Done {
+        let Some(uid) = self.uid else {
+            return Ok(());
+        };
+        let owner = format!("{uid}:{uid}");
+        shell::run(Command::new("chown").args(["-R", &owner]).arg(folder))
+    }
+
     /// Writes a file that the user can read.
     pub(super) fn write(&self, name: &str, text: &str) -> Done<PathBuf> {
         let path = self.home.join(name);
+        let parents = path.parent().map_or(Ok(()), fs::create_dir_all);
+        parents.map_err(|error| format!("make a folder for {}: {error}", path.display()))?;
         fs::write(&path, text).map_err(|error| format!("write {}: {error}", path.display()))?;
         let mode = fs::Permissions::from_mode(0o644);
         fs::set_permissions(&path, mode)
