@@ -21,8 +21,8 @@ use crate::surroundings::Surroundings;
 use crate::terminal_text::Palette;
 use picker::Picked;
 
-/// Paths listed before the question: about two screens.
-pub(super) const MOST_LISTED: usize = 60;
+/// Lines of each part of the summary before the question: all of them are seen without going back.
+pub(super) const MOST_LISTED: usize = 20;
 
 /// Let a session's changes land in your files, or in a commit on a new branch.
 #[derive(Debug, clap::Args)]

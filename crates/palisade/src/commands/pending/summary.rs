@@ -9,7 +9,7 @@ use palisade_workspace::changes::{Change, ChangeKind, Refused, SideKind};
 use super::{Entry, Examined, Lines, Session};
 use crate::terminal_text::{Palette, harmless, harmless_path};
 
-/// Writes all of it. Of the list of paths no more than `most` lines.
+/// Writes all of it, of each part no more than `most` lines.
 pub(crate) fn write(
     out: &mut dyn Write,
     palette: Palette,
@@ -24,9 +24,11 @@ pub(crate) fn write(
         harmless_path(&session.record.workspace)
     );
     writeln!(out, "{}\n{}", palette.strong(&of), counts(examined))?;
-    flags(out, palette, examined)?;
-    conflicts(out, palette, examined)?;
-    refused(out, palette, &refused_of(session))?;
+    let first = palette.warn("Look at these first");
+    section(out, &first, &flags(palette, examined), most)?;
+    let left = palette.bad("In conflict; left alone without --force");
+    section(out, &left, &conflicts(examined), most)?;
+    section(out, &palette.bad("Cannot land"), &refused(session), most)?;
     list(out, palette, examined, most)
 }
 
@@ -78,60 +80,52 @@ pub(crate) fn counts(examined: &Examined<'_>) -> String {
     format!("{first}{gap}{second} ({})", size(new))
 }
 
-fn flags(out: &mut dyn Write, palette: Palette, examined: &Examined<'_>) -> io::Result<()> {
-    let mut flagged: Vec<_> = examined
-        .entries
-        .iter()
-        .filter(|e| !e.flags.is_empty())
-        .collect();
-    if flagged.is_empty() {
-        return Ok(());
-    }
+fn flags(palette: Palette, examined: &Examined<'_>) -> Vec<String> {
+    let entries = examined.entries.iter();
+    let mut flagged: Vec<_> = entries.filter(|e| !e.flags.is_empty()).collect();
     // By the worst of each; the order of paths among equals.
     flagged.sort_by_key(|entry| entry.flags[0].flag);
-    writeln!(out, "\n{}", palette.warn("Look at these first"))?;
-    for entry in flagged {
+    let line = |entry: &Entry<'_>| {
         let seen: Vec<_> = entry.flags.iter().map(|f| harmless(&f.seen)).collect();
-        let path = harmless_path(&entry.change.path);
-        writeln!(
-            out,
-            "  {}  {}",
-            palette.strong(&path),
-            palette.warn(&seen.join("; "))
-        )?;
-    }
-    Ok(())
-}
-
-fn conflicts(out: &mut dyn Write, palette: Palette, examined: &Examined<'_>) -> io::Result<()> {
-    let in_conflict = || {
-        examined
-            .entries
-            .iter()
-            .filter_map(|e| Some((e, e.change.conflict?)))
+        let path = palette.strong(&harmless_path(&entry.change.path));
+        format!("{path}  {}", palette.warn(&seen.join("; ")))
     };
-    if in_conflict().next().is_some() {
-        writeln!(
-            out,
-            "\n{}",
-            palette.bad("In conflict; left alone without --force")
-        )?;
-    }
-    for (entry, conflict) in in_conflict() {
-        writeln!(out, "  {}: {conflict}", harmless_path(&entry.change.path))?;
-    }
-    Ok(())
+    flagged.into_iter().map(line).collect()
 }
 
-fn refused(out: &mut dyn Write, palette: Palette, refused: &[&Refused]) -> io::Result<()> {
-    if !refused.is_empty() {
-        writeln!(out, "\n{}", palette.bad("Cannot land"))?;
-    }
-    for refused in refused {
+fn conflicts(examined: &Examined<'_>) -> Vec<String> {
+    let line = |entry: &Entry<'_>| {
+        let conflict = entry.change.conflict?;
+        Some(format!("{}: {conflict}", harmless_path(&entry.change.path)))
+    };
+    examined.entries.iter().filter_map(line).collect()
+}
+
+fn refused(session: &Session) -> Vec<String> {
+    let line = |refused: &Refused| {
         let reason = harmless(&refused.reason.to_string());
-        writeln!(out, "  {} {reason}", harmless_path(&refused.path))?;
+        format!("{} {reason}", harmless_path(&refused.path))
+    };
+    refused_of(session).into_iter().map(line).collect()
+}
+
+/// A part under its title, if there is anything in it.
+fn section(out: &mut dyn Write, title: &str, lines: &[String], most: usize) -> io::Result<()> {
+    if lines.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    writeln!(out, "\n{title}")?;
+    for line in lines.iter().take(most) {
+        writeln!(out, "  {line}")?;
+    }
+    say_more(out, lines.len().saturating_sub(most))
+}
+
+fn say_more(out: &mut dyn Write, more: usize) -> io::Result<()> {
+    match more {
+        0 => Ok(()),
+        more => writeln!(out, "    and {more} more; `palisade review` shows them all"),
+    }
 }
 
 fn list(
@@ -165,10 +159,7 @@ fn list(
             palette.faint(&what)
         )?;
     }
-    if more > 0 {
-        writeln!(out, "    and {more} more; `palisade review` shows them all")?;
-    }
-    Ok(())
+    say_more(out, more)
 }
 
 /// `M  src/main.rs  +3 -1`.

@@ -54,6 +54,19 @@ each_identity! {
         assert_eq!(fixture.host("a"), "2\n");
     }
 
+    fn many_changes_do_not_hide_the_question(who) {
+        let fixture = Fixture::new(who, &[]);
+        for n in 0..50 {
+            fixture.wrote(&format!("f{n:02}"), "x").wrote_with_mode(&format!("run{n:02}"), "x", 0o755);
+        }
+        fixture.wrote("zz/.envrc", "evil");
+        let done = fixture.palisade(&["apply", "--yes"]).expect(0);
+        assert!(done.stdout.lines().count() < 60, "{done}");
+        let first = done.stdout.split("Look at these first\n").nth(1).unwrap();
+        assert!(first.starts_with("  zz/.envrc"), "{done}");
+        done.expect_output("and 31 more; `palisade review` shows them all").expect_output("and 81 more");
+    }
+
     fn paths_and_exceptions_choose(who) {
         let fixture = Fixture::new(who, &[]);
         fixture.wrote("src/a.rs", "a").wrote("src/b.lock", "b").wrote("other", "o").wrote("src/deep/c.rs", "c");
