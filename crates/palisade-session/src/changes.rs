@@ -123,9 +123,10 @@ impl StateDir {
     }
 }
 
-/// Whether anything is in an upper.
+/// Whether anything is in an upper, or an apply of it was cut short: after its last change there is a journal alone.
 fn holds_changes(folder: &Path) -> bool {
-    fs::read_dir(folder.join("upper")).is_ok_and(|mut entries| entries.next().is_some())
+    let upper = fs::read_dir(folder.join("upper"));
+    upper.is_ok_and(|mut entries| entries.next().is_some()) || folder.join("journal").exists()
 }
 
 /// Where the changes of a planned session go, if they are kept.

@@ -14,7 +14,7 @@ use palisade_workspace::apply::{Allow, LeavingLinks, Selection};
 use palisade_workspace::review::Except;
 
 use super::pending::ask::{ask, need_terminal};
-use super::pending::{Examined, Session, Which, summary};
+use super::pending::{Examined, Located, Session, Which, summary};
 use super::review::{for_people, through_pager};
 use crate::failure::{Failure, NO};
 use crate::surroundings::Surroundings;
@@ -76,11 +76,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     };
     if args.resume || args.give_up {
-        let ended = match args.give_up {
-            true => located.pending.give_up(),
-            false => located.pending.resume(),
-        };
-        return outcome::report(&located.id, &ended?, "applied", &[]);
+        return end_interrupted(args, &located);
     }
     if located.pending.interrupted() {
         let message = format!("an apply of session {} was cut short", located.id);
@@ -105,6 +101,19 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
             None => land(args, &session, &everything(&session)),
         },
     }
+}
+
+/// Finishes, or gives up, what was cut short.
+fn end_interrupted(args: &Args, located: &Located) -> Result<ExitCode, Failure> {
+    if !located.pending.interrupted() {
+        println!("no apply of session {} was cut short", located.id);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let ended = match args.give_up {
+        true => located.pending.give_up(),
+        false => located.pending.resume(),
+    };
+    outcome::report(&located.id, &ended?, "applied", &[])
 }
 
 fn show(palette: Palette, session: &Session, examined: &Examined<'_>) -> io::Result<()> {

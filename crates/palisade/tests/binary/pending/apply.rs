@@ -129,9 +129,14 @@ each_identity! {
         fixture.palisade(&["apply", "--yes"]).expect(125).expect_error("was cut short").expect_error("--resume");
         assert!(!fixture.exists("a"));
         fixture.palisade(&["review"]).expect(0).expect_error("was cut short");
-        fixture.palisade(&["apply", "--resume"]).expect(0);
+        fixture.palisade(&["apply", "--resume"]).expect(0).expect_output("applied 0 changes");
+        fixture.palisade(&["apply", "--resume"]).expect(0).expect_output("no apply of session");
         fixture.palisade(&["apply", "--yes"]).expect(0);
         assert!(fixture.exists("a"));
+        // Cut short after the last change: the journal is all there is.
+        fixture.lab.write(&fixture.folder(ID).join("changes/journal"), "");
+        fixture.palisade(&["apply", "--give-up"]).expect(0).expect_output("applied 0 changes");
+        fixture.palisade(&["apply", "--resume"]).expect(0).expect_error("pending changes");
     }
 
     fn what_is_discarded_is_gone_and_the_workspace_as_it_was(who) {
