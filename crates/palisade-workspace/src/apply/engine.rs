@@ -207,10 +207,8 @@ impl<'a> Engine<'a> {
     fn set_mode(&mut self, step: &Step, mode: u32) -> Done {
         let handle = self.pending.workspace.handle(&step.path)?;
         let stat = rustix::fs::fstat(&handle)?;
-        if !step.expected.is(Some(&stat)) {
-            return Err(LeftReason::Conflict(Conflict::Changed));
-        }
-        if beneath::kind(&stat).is_symlink() {
+        // A link has no bits of its own, and what it leads to is not meant.
+        if !step.expected.is(Some(&stat)) || beneath::kind(&stat).is_symlink() {
             return Err(LeftReason::Conflict(Conflict::Changed));
         }
         chmod(&handle, mode)?;

@@ -36,6 +36,33 @@ struct Planner<'a> {
     left: Vec<Left>,
 }
 
+/// The steps by when they are made.
+#[derive(Default)]
+struct Order {
+    /// Rights to folders, new folders, permission bits of files.
+    first: Vec<Step>,
+    writes: Vec<Step>,
+    removals: Vec<Step>,
+    /// Files and links where folders were.
+    after_removals: Vec<Step>,
+    /// Bits and times of folders.
+    last: Vec<Step>,
+}
+
+impl Order {
+    fn steps(mut self) -> Vec<Step> {
+        // What is in a folder goes, and gets its bits and times, before the folder. A folder's old bits come before new ones.
+        self.removals.reverse();
+        self.last.sort_by(|a, b| b.path.cmp(&a.path));
+        let mut steps = self.first;
+        steps.extend(self.writes);
+        steps.extend(self.removals);
+        steps.extend(self.after_removals);
+        steps.extend(self.last);
+        steps
+    }
+}
+
 pub(super) fn plan<'a>(
     pending: &'a Pending,
     set: &'a ChangeSet,
@@ -176,94 +203,93 @@ impl<'a> Planner<'a> {
     }
 
     fn steps(mut self) -> Planned<'a> {
-        let set = self.set;
-        let landing = || {
-            let all = set.changes().iter().enumerate();
-            all.filter(|(index, _)| self.lands[*index])
+        let mut order = Order {
+            last: self.around(),
+            ..Order::default()
         };
-        let around = self.around();
-        let widen = around
+        let widened = order
+            .last
             .iter()
             .filter(|step| matches!(step.action, Action::Settle { widened: true, .. }));
-        let mut steps: Vec<Step> = widen
+        order.first = widened
             .map(|step| Step {
                 action: Action::Widen,
                 ..step.clone()
             })
             .collect();
-        let mut finish = around;
-        let mut after_removals = Vec::new();
-        let mut removals = Vec::new();
-        let mut writes = Vec::new();
+        let leaders = self.leaders();
         let mut contents = Vec::new();
         let mut whole = HashSet::new();
-        let leaders = self.leaders();
-        for (index, change) in landing() {
-            let expected = match self.allow.conflicts {
-                true => Expected::Any,
-                false => Expected::of(change.before.as_ref()),
-            };
-            let step = |action, expected| Step {
-                path: change.path.clone(),
-                action,
-                expected,
-            };
-            if let Some(part) = self.parts.get(&index) {
-                let number = contents.len() as u64;
-                contents.push(part.clone());
-                let from = Source::Staged(number);
-                writes.push(step(
-                    Action::Write {
-                        mode: self.mode(change),
-                        from,
-                    },
-                    expected,
-                ));
+        for (index, change) in self.set.changes().iter().enumerate() {
+            if !self.lands[index] {
                 continue;
             }
-            whole.insert(change.path.as_path());
-            let Some(after) = &change.after else {
-                removals.push(step(Action::Remove, expected));
-                continue;
-            };
-            let mode = self.mode(change);
-            match &after.kind {
-                SideKind::Directory if change.kind == ChangeKind::Mode => {
-                    finish.push(step(Action::Mode { mode }, expected));
+            match self.parts.remove(&index) {
+                Some(part) => {
+                    let from = Source::Staged(contents.len() as u64);
+                    contents.push(part);
+                    let mode = self.mode(change);
+                    let step = self.step(change, Action::Write { mode, from });
+                    order.writes.push(step);
                 }
-                SideKind::Directory => {
-                    let modified = after.modified;
-                    finish.push(step(Action::Finish { mode, modified }, Expected::Any));
-                    steps.push(step(Action::Folder, expected));
-                }
-                _ if in_place(change) => steps.push(step(Action::Mode { mode }, expected)),
-                _ => {
-                    let from = leaders.get(&change.path.as_path()).cloned();
-                    let from = from.unwrap_or_else(|| upper(after));
-                    let step = step(Action::Write { mode, from }, expected);
-                    let was_folder = change.before.as_ref().is_some_and(Side::is_directory);
-                    if was_folder {
-                        &mut after_removals
-                    } else {
-                        &mut writes
-                    }
-                    .push(step);
+                None => {
+                    whole.insert(change.path.as_path());
+                    self.place(change, &leaders, &mut order);
                 }
             }
         }
-        // What is in a folder goes, and gets its bits and times, before the folder. A folder's old bits come before new ones.
-        removals.reverse();
-        finish.sort_by(|a, b| b.path.cmp(&a.path));
-        steps.extend(writes);
-        steps.extend(removals);
-        steps.extend(after_removals);
-        steps.extend(finish);
         self.left.sort_by(|a, b| a.path.cmp(&b.path));
         Planned {
-            steps,
+            steps: order.steps(),
             left: self.left,
             whole,
             contents,
+        }
+    }
+
+    /// Puts what a change takes into the order.
+    fn place(&self, change: &Change, leaders: &HashMap<&Path, Source>, order: &mut Order) {
+        let Some(after) = &change.after else {
+            order.removals.push(self.step(change, Action::Remove));
+            return;
+        };
+        let mode = self.mode(change);
+        match &after.kind {
+            SideKind::Directory if change.kind == ChangeKind::Mode => {
+                order.last.push(self.step(change, Action::Mode { mode }));
+            }
+            SideKind::Directory => {
+                let modified = after.modified;
+                let finish = Action::Finish { mode, modified };
+                order.last.push(Step {
+                    path: change.path.clone(),
+                    action: finish,
+                    expected: Expected::Any,
+                });
+                order.first.push(self.step(change, Action::Folder));
+            }
+            _ if in_place(change) => order.first.push(self.step(change, Action::Mode { mode })),
+            _ => {
+                let from = leaders.get(&change.path.as_path()).cloned();
+                let from = from.unwrap_or_else(|| upper(after));
+                let step = self.step(change, Action::Write { mode, from });
+                match change.before.as_ref().is_some_and(Side::is_directory) {
+                    true => order.after_removals.push(step),
+                    false => order.writes.push(step),
+                }
+            }
+        }
+    }
+
+    fn step(&self, change: &Change, action: Action) -> Step {
+        let expected = match self.allow.conflicts {
+            true => Expected::Any,
+            false => Expected::of(change.before.as_ref()),
+        };
+        Step {
+            path: change.path.clone(),
+            action,
+            expected,
         }
     }
 

@@ -109,7 +109,10 @@ impl Engine<'_> {
         };
         match exchange(folder, swap.as_ref(), last) {
             Ok(true) => {}
-            Ok(false) => return self.replace_plainly(folder, &swap, last, before),
+            Ok(false) => {
+                let done = self.replace_plainly(folder, &swap, last, before);
+                return done.or_else(back);
+            }
             Err(Errno::NOENT) if step.expected != Expected::Any => {
                 return back(LeftReason::Conflict(Conflict::Removed));
             }
@@ -194,5 +197,49 @@ pub(super) fn rename_new(folder: &OwnedFd, from: &OsStr, to: &OsStr) -> Done {
             Ok(rustix::fs::renameat(folder, from, folder, to)?)
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+    use crate::changes::tests::{Fixture, write};
+
+    #[test]
+    fn where_nothing_can_be_exchanged_each_kind_still_takes_the_place_of_each() {
+        let kinds: [fn(&Path); 2] = [
+            |path| write(path, "new"),
+            |path| fs::create_dir(path).unwrap(),
+        ];
+        for (old, new) in [(0, 0), (0, 1), (1, 0)] {
+            let f = Fixture::new(&[]);
+            kinds[old](&f.host("name"));
+            kinds[new](&f.host("swap"));
+            let pending = f.pending();
+            let mut progress = |_| {};
+            let mut engine = Engine::new(&pending, 1, &mut progress);
+            let folder = engine.folder(Path::new("")).unwrap();
+            let name = OsStr::new("name");
+            let before = beneath::look(folder.as_fd(), name).unwrap().unwrap();
+            engine
+                .replace_plainly(&folder, "swap", name, &before)
+                .unwrap();
+            assert_eq!(f.host("name").is_dir(), new == 1);
+            assert!(!f.host("swap").exists());
+        }
+        let f = Fixture::new(&["name/full"]);
+        write(&f.host("swap"), "new");
+        let pending = f.pending();
+        let mut progress = |_| {};
+        let mut engine = Engine::new(&pending, 1, &mut progress);
+        let folder = engine.folder(Path::new("")).unwrap();
+        let name = OsStr::new("name");
+        let before = beneath::look(folder.as_fd(), name).unwrap().unwrap();
+        let done = engine.replace_plainly(&folder, "swap", name, &before);
+        assert!(matches!(done, Err(LeftReason::NotEmpty)));
+        assert!(f.host("name/full").exists());
     }
 }
