@@ -204,6 +204,18 @@ impl Pending {
         discard::discard(self, set, selection)
     }
 
+    /// Throws everything away, whether it can be read or not: a session may have made more than can be shown.
+    ///
+    /// # Errors
+    /// As [`Pending::discard`].
+    pub fn discard_all(&self) -> Result<(), ApplyError> {
+        let _lock = self.exclusive()?;
+        if self.interrupted() {
+            return Err(ApplyError::Interrupted(self.folder.clone()));
+        }
+        Ok(discard::everything(self)?)
+    }
+
     /// Keeps every other apply and discard of these changes out while the file is open.
     fn exclusive(&self) -> Result<File, ApplyError> {
         let path = self.folder.join("lock");

@@ -22,18 +22,17 @@ pub(super) fn discard(
     set: &ChangeSet,
     selection: &Selection<'_>,
 ) -> Result<Applied, ApplyError> {
-    let rubbish = Rubbish::open(&pending.folder)?;
     let mut applied = Applied::default();
     if selection.is_all() {
-        everything(pending, &rubbish)?;
+        everything(pending)?;
         applied.done = set
             .changes()
             .iter()
             .map(|change| change.path.clone())
             .collect();
-        rubbish.close()?;
         return Ok(applied);
     }
+    let rubbish = Rubbish::open(&pending.folder)?;
     let mut discarder = Discarder {
         pending,
         set,
@@ -83,16 +82,18 @@ pub(super) fn discard(
     Ok(applied)
 }
 
-fn everything(pending: &Pending, rubbish: &Rubbish) -> Result<(), ChangesError> {
-    let root = Path::new("");
+/// Empties the upper.
+pub(super) fn everything(pending: &Pending) -> Result<(), ChangesError> {
+    let rubbish = Rubbish::open(&pending.folder)?;
     let remove = || -> Result<(), Errno> {
-        let folder = pending.upper.writable(root)?;
+        let folder = pending.upper.writable(Path::new(""))?;
         for name in beneath::names(folder.as_fd())? {
             rubbish.remove(&pending.upper, Path::new(&name))?;
         }
         Ok(())
     };
-    remove().map_err(|cause| ChangesError::new("empty", pending.upper.tree.path(), cause))
+    remove().map_err(|cause| ChangesError::new("empty", pending.upper.tree.path(), cause))?;
+    rubbish.close()
 }
 
 struct Discarder<'a> {

@@ -44,6 +44,7 @@ pub(super) struct Reader<'a> {
     refused: Vec<Refused>,
     folders: Vec<Folder>,
     unchanged_groups: Vec<(u64, PathBuf)>,
+    most: usize,
 }
 
 type Step<T = ()> = Result<T, Errno>;
@@ -57,6 +58,7 @@ impl<'a> Reader<'a> {
             refused: Vec::new(),
             folders: Vec::new(),
             unchanged_groups: Vec::new(),
+            most: MOST_CHANGES,
         }
     }
 
@@ -70,9 +72,8 @@ impl<'a> Reader<'a> {
             if let Err(cause) = self.folder(&folder) {
                 self.refuse(&folder.path, cause)?;
             }
-            if self.changes.len() + self.refused.len() > MOST_CHANGES {
-                let cause = std::io::Error::other("more than a million changes");
-                return Err(self.failed(&folder.path, cause));
+            if self.changes.len() + self.refused.len() > self.most {
+                return Err(self.failed(&folder.path, Errno::TOOBIG));
             }
         }
         let set = ChangeSet::new(self.changes, self.refused);
@@ -207,7 +208,7 @@ impl<'a> Reader<'a> {
                 let change = self.sides.removed(path, &stat, foreign)?;
                 self.changes.push(change);
             }
-            if self.changes.len() > MOST_CHANGES {
+            if self.changes.len() > self.most {
                 return Err(Errno::TOOBIG);
             }
         }
@@ -216,7 +217,7 @@ impl<'a> Reader<'a> {
 
     fn refuse(&mut self, path: &Path, cause: Errno) -> Result<(), ChangesError> {
         self.refuse_or_fail(path.to_path_buf(), cause)
-            .map_err(|cause| self.failed(path, cause.into()))
+            .map_err(|cause| self.failed(path, cause))
     }
 
     /// What cannot be looked at is refused by name; what means that nothing can be looked at fails.
@@ -233,8 +234,14 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn failed(&self, path: &Path, cause: std::io::Error) -> ChangesError {
-        ChangesError::new("compare", &self.pending.workspace.path().join(path), cause)
+    fn failed(&self, path: &Path, cause: Errno) -> ChangesError {
+        let path = self.pending.workspace.path().join(path);
+        let cause = match cause {
+            // No call here takes a list of arguments.
+            Errno::TOOBIG => std::io::Error::other(format!("more than {} changes", self.most)),
+            cause => cause.into(),
+        };
+        ChangesError::new("compare", &path, cause)
     }
 }
 
@@ -245,5 +252,36 @@ fn special(stat: &Stat) -> Option<&'static str> {
         FileType::Fifo => Some("pipe"),
         FileType::Socket => Some("socket"),
         _ => Some("device"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::changes::tests::{Fixture, whiteout, write};
+
+    #[test]
+    fn more_changes_than_can_be_shown_are_an_error_and_can_be_thrown_away() {
+        let f = Fixture::new(&["tree/a", "tree/b", "tree/c"]);
+        let read = |most| {
+            let pending = f.pending();
+            let ours = Ours::default();
+            let mut reader = Reader::new(&pending, &ours);
+            reader.most = most;
+            reader.read().map_err(|error| error.to_string())
+        };
+        write(&f.upper("new"), "");
+        assert_eq!(read(1).unwrap().changes().len(), 1);
+        // Both those of the upper and those that one name in it stands for.
+        whiteout(&f.upper("tree"));
+        for most in [0, 1, 3] {
+            assert!(
+                read(most)
+                    .unwrap_err()
+                    .ends_with(&format!("more than {most} changes"))
+            );
+        }
+        f.pending().discard_all().unwrap();
+        assert!(read(0).unwrap().is_empty());
     }
 }

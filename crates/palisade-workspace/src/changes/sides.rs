@@ -41,7 +41,7 @@ impl Sides<'_> {
         host: Option<&Stat>,
     ) -> Result<Option<Change>, Errno> {
         let mut after = side(place.upper, place.name, stat)?;
-        after.mode = self.pending.upper.mode(stat);
+        after.mode = self.pending.upper.mode(place.upper, place.name, stat);
         let before = match (host, place.host_folder) {
             (Some(host), Some(folder)) => Some(side(folder, place.name, host)?),
             _ => None,

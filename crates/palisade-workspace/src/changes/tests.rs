@@ -329,3 +329,33 @@ fn links_that_lead_out_are_told_from_those_that_do_not() {
         assert!(leads_out, "{link} -> {target}");
     }
 }
+
+#[test]
+fn bits_that_were_widened_to_read_are_still_the_agents() {
+    let f = Fixture::new(&["folder/x"]);
+    write(&f.upper("folder/x"), "new");
+    write(&f.upper("hidden/y"), "new");
+    let bits = [("folder", 0o300), ("hidden/y", 0o000), ("hidden", 0o000)];
+    let chmod = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for (path, mode) in bits {
+        chmod(&f.upper(path), mode);
+    }
+    // Twice: the second time they are widened, where that was needed.
+    for _ in 0..2 {
+        let set = f.read();
+        for (path, mode) in bits {
+            let after = set.get(Path::new(path)).unwrap().after.as_ref().unwrap();
+            assert_eq!(after.mode, mode, "{path}");
+        }
+        let pending = f.pending();
+        let hidden = set.get(Path::new("hidden/y")).unwrap();
+        assert!(pending.open_after(hidden).is_ok());
+    }
+    // What the next session sets counts again.
+    chmod(&f.upper("hidden"), 0o750);
+    let set = f.read();
+    let after = set.get(Path::new("hidden")).unwrap().after.as_ref();
+    assert_eq!(after.unwrap().mode, 0o750);
+}

@@ -8,9 +8,10 @@ use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, Stat, StatxFlags};
 use rustix::io::Errno;
 
+use super::Moment;
 use super::beneath::{self, Beneath};
 use super::record::{self, Fields};
 
@@ -32,8 +33,8 @@ const MODES: &str = "modes";
 pub(crate) struct Upper {
     pub(crate) tree: Beneath,
     folder: PathBuf,
-    /// The agent's permission bits of what was widened, by inode.
-    modes: RefCell<HashMap<u64, u32>>,
+    /// The agent's permission bits of what was widened, by inode and by when that was made: numbers of inodes come again.
+    modes: RefCell<HashMap<(u64, Moment), u32>>,
 }
 
 /// What a folder of the upper does with the one below.
@@ -52,8 +53,16 @@ impl Upper {
     pub(crate) fn open(folder: &Path) -> io::Result<Self> {
         let mut modes = HashMap::new();
         for fields in record::read(&folder.join(MODES))? {
-            if let (Some(inode), Some(mode)) = (fields.number(0), fields.number(1)) {
-                modes.insert(inode, u32::try_from(mode).unwrap_or(0));
+            let made = fields.signed(2).zip(fields.number(3));
+            if let (Some(inode), Some(mode), Some((seconds, nanoseconds))) =
+                (fields.number(0), fields.number(1), made)
+            {
+                let nanoseconds = u32::try_from(nanoseconds).unwrap_or(0);
+                let made = Moment {
+                    seconds,
+                    nanoseconds,
+                };
+                modes.insert((inode, made), u32::try_from(mode).unwrap_or(0));
             }
         }
         Ok(Self {
@@ -102,10 +111,13 @@ impl Upper {
         Ok(())
     }
 
-    /// The permission bits that the agent gave.
-    pub(crate) fn mode(&self, stat: &Stat) -> u32 {
+    /// The permission bits that the agent gave to a name in an open folder.
+    pub(crate) fn mode(&self, folder: BorrowedFd<'_>, name: &OsStr, stat: &Stat) -> u32 {
         let now = stat.st_mode & 0o7777;
-        match self.modes.borrow().get(&stat.st_ino) {
+        if self.modes.borrow().is_empty() {
+            return now;
+        }
+        match self.modes.borrow().get(&(stat.st_ino, made(folder, name))) {
             // Only as long as they are ours: a later session may have set others.
             Some(mode) if now == mode | 0o700 || now == mode | 0o400 => *mode,
             _ => now,
@@ -128,18 +140,36 @@ impl Upper {
             if wanted == mode {
                 continue;
             }
+            let original = self.mode(handle.as_fd(), OsStr::new(""), &stat);
+            let made = made(handle.as_fd(), OsStr::new(""));
             // First on disk: without it the agent's own bits would be forgotten.
             let fields = Fields::default()
                 .add(stat.st_ino)
-                .add(u64::from(self.mode(&stat)));
+                .add(original)
+                .add(made.seconds)
+                .add(made.nanoseconds);
             record::append(&self.folder.join(MODES), &[fields])
                 .map_err(|error| to_errno(&error))?;
-            let original = self.mode(&stat);
-            self.modes.borrow_mut().insert(stat.st_ino, original);
+            self.modes
+                .borrow_mut()
+                .insert((stat.st_ino, made), original);
             let itself = beneath::itself(handle.as_fd());
             rustix::fs::chmod(itself, Mode::from_raw_mode(wanted))?;
         }
         Ok(())
+    }
+}
+
+/// When a name was made, or what an open handle stands for if the name is empty. The same for all, where the file system
+/// does not know.
+fn made(folder: BorrowedFd<'_>, name: &OsStr) -> Moment {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH;
+    match rustix::fs::statx(folder, name, flags, StatxFlags::BTIME) {
+        Ok(stat) if stat.stx_mask & StatxFlags::BTIME.bits() != 0 => Moment {
+            seconds: stat.stx_btime.tv_sec,
+            nanoseconds: stat.stx_btime.tv_nsec,
+        },
+        _ => Moment::default(),
     }
 }
 
