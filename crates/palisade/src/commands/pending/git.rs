@@ -130,7 +130,9 @@ pub(crate) fn failed(git: &Command, stderr: &[u8]) -> Failure {
         .get_args()
         .find(|a| is_subcommand(a))
         .unwrap_or_default();
-    let said = harmless_bytes(stderr.trim_ascii());
+    let lines = stderr.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let lines = lines.filter(|line| !line.is_empty()).map(harmless_bytes);
+    let said = lines.collect::<Vec<_>>().join("; ");
     Failure::new(format!("git {}: {said}", name.display()))
 }
 
