@@ -207,8 +207,11 @@ impl<'a> Engine<'a> {
     fn set_mode(&mut self, step: &Step, mode: u32) -> Done {
         let handle = self.pending.workspace.handle(&step.path)?;
         let stat = rustix::fs::fstat(&handle)?;
-        // A link has no bits of its own, and what it leads to is not meant.
-        if !step.expected.is(Some(&stat)) || beneath::kind(&stat).is_symlink() {
+        // A link has no bits of its own, and what it leads to is not meant; nor is another name of a file, which anybody who may
+        // write to the folder can have put there.
+        let is_only_here =
+            beneath::kind(&stat).is_dir() || (beneath::kind(&stat).is_file() && stat.st_nlink == 1);
+        if !step.expected.is(Some(&stat)) || !is_only_here {
             return Err(LeftReason::Conflict(Conflict::Changed));
         }
         chmod(&handle, mode)?;

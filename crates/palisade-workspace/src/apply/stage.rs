@@ -124,6 +124,7 @@ impl Engine<'_> {
         }
         self.give(file.as_fd(), folder, step, upper)?;
         self.copy_access_list(step, folder, &file)?;
+        let mode = self.without_power(&file, mode)?;
         rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
         if let Some(stat) = upper {
             rustix::fs::futimens(&file, &times(Moment::modified(stat)))?;
@@ -200,6 +201,18 @@ impl Engine<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Without the bits that would lend out root's power, where the workspace is not root's: no yes of a person is for that,
+    /// and somebody may have put a file of root where this one lands.
+    fn without_power(&self, file: &File, mode: u32) -> Result<u32, Errno> {
+        let is_others = self.pending.owners.is_some_and(|owners| owners.to.0 != 0);
+        let is_roots = mode & 0o6000 != 0 && rustix::fs::fstat(file)?.st_uid == 0;
+        Ok(if is_roots && is_others {
+            mode & 0o1777
+        } else {
+            mode
+        })
     }
 
     /// The owner of a folder that was made.

@@ -1,5 +1,8 @@
 //! Applying and discarding, on uppers made by hand. Overlays that the kernel made are in `tests/overlay`.
 
+mod discarding;
+mod rights;
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
@@ -227,29 +230,6 @@ fn a_link_that_leads_out_takes_a_yes_of_its_own() {
 }
 
 #[test]
-fn special_bits_land_only_when_asked_for() {
-    for special_bits in [false, true] {
-        let f = Fixture::new(&["old"]);
-        for path in ["old", "new"] {
-            write(&f.upper(path), path);
-            fs::set_permissions(f.upper(path), fs::Permissions::from_mode(0o6755)).unwrap();
-        }
-        let allow = Allow {
-            special_bits,
-            ..Allow::default()
-        };
-        let applied = apply(&f, &Selection::all(), &allow);
-        assert_eq!(applied.done.len(), 2);
-        let wanted = if special_bits { 0o6755 } else { 0o755 };
-        for path in ["old", "new"] {
-            let mode = fs::metadata(f.host(path)).unwrap().mode() & 0o7777;
-            assert_eq!(mode, wanted, "{path}");
-        }
-        assert!(f.shown().is_empty());
-    }
-}
-
-#[test]
 fn a_part_of_a_file_lands_and_the_rest_stays_pending() {
     let f = Fixture::new(&["text", "goes"]);
     write(&f.upper("text"), "one\ntwo\n");
@@ -344,152 +324,4 @@ fn two_at_once_are_refused() {
         .apply_with(&set, &Selection::all(), &Allow::default(), &mut meanwhile)
         .unwrap();
     assert_eq!(refused, Some(true));
-}
-
-#[test]
-fn discarding_all_empties_the_upper_and_leaves_the_host_alone() {
-    let f = busy();
-    let mut folder = f.upper("deep");
-    fs::create_dir(&folder).unwrap();
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
-    for _ in 0..30 {
-        folder.push("d");
-        fs::create_dir(&folder).unwrap();
-    }
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o000)).unwrap();
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        f.upper("pipe"),
-        rustix::fs::FileType::Fifo,
-        0o600.into(),
-        0,
-    )
-    .unwrap();
-    discard(&f, &Selection::all());
-    assert_eq!(fs::read_dir(f.upper("")).unwrap().count(), 0);
-    assert_eq!(read(&f.host("tree/b/c")), "tree/b/c");
-    assert_eq!(read(&f.host("edited")), "edited");
-    assert!(f.shown().is_empty());
-}
-
-#[test]
-fn what_is_discarded_is_as_on_the_host_and_the_rest_stays() {
-    let f = busy();
-    let before = f.shown();
-    let gone = ["edited", "tree/b/c", "made"];
-    let applied = discard(&f, &Selection::paths(gone));
-    assert_eq!(left(&applied), [""; 0]);
-    let stays = before
-        .into_iter()
-        .filter(|line| !gone.iter().any(|path| line.contains(path)))
-        // A folder with something in it is not removed any more.
-        .filter(|line| !matches!(line.as_str(), "Removed tree" | "Removed tree/b"));
-    assert_eq!(f.shown(), stays.collect::<Vec<_>>());
-    assert_eq!(read(&f.host("tree/b/c")), "tree/b/c");
-}
-
-#[test]
-fn in_a_folder_made_again_single_changes_can_be_discarded() {
-    let f = Fixture::new(&["d/edited", "d/gone", "d/sub/gone", "d/sub/same"]);
-    write(&f.upper("d/edited"), "new");
-    write(&f.upper("d/new"), "new");
-    write(&f.upper("d/sub/same"), "d/sub/same");
-    mark(&f.upper("d"), "user.overlay.opaque", "y");
-    let all = [
-        "Changed d/edited",
-        "Removed d/gone",
-        "Added d/new",
-        "Removed d/sub/gone",
-    ];
-    assert_eq!(f.shown(), all);
-    discard(&f, &Selection::paths(["d/gone"]));
-    assert_eq!(f.shown(), [all[0], all[2], all[3]]);
-    discard(&f, &Selection::paths(["d/edited"]));
-    assert_eq!(f.shown(), [all[2], all[3]]);
-    discard(&f, &Selection::paths(["d/new", "d/sub"]));
-    assert!(f.shown().is_empty());
-}
-
-#[test]
-fn what_root_applies_belongs_to_the_workspaces_owner() {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
-    let f = Fixture::new(&["old", "theirs"]);
-    let own = |path: &Path, id| std::os::unix::fs::lchown(path, Some(id), Some(id)).unwrap();
-    own(&f.host("old"), 1000);
-    own(&f.host("theirs"), 7);
-    std::thread::sleep(std::time::Duration::from_millis(20));
-    write(&f.changes().join("began"), "again");
-    write(&f.upper("old"), "new");
-    write(&f.upper("theirs"), "new");
-    write(&f.upper("made/new"), "new");
-    symlink("old", f.upper("made/link")).unwrap();
-    for path in ["old", "theirs", "made", "made/new", "made/link"] {
-        own(&f.upper(path), 900_001);
-    }
-    let owners = crate::changes::Owners {
-        from: (900_001, 900_001),
-        to: (1000, 1000),
-    };
-    let pending = Pending::open(&f.host(""), &f.changes(), Some(owners)).unwrap();
-    let set = pending.read().unwrap();
-    let applied = pending
-        .apply(&set, &Selection::all(), &Allow::default())
-        .unwrap();
-    assert_eq!(left(&applied), [""; 0]);
-    let owner = |path: &str| fs::symlink_metadata(f.host(path)).unwrap().uid();
-    for path in ["old", "made", "made/new", "made/link"] {
-        assert_eq!(owner(path), 1000, "{path}");
-    }
-    assert_eq!(owner("theirs"), 7);
-}
-
-/// An access list as the kernel keeps it (`linux/posix_acl_xattr.h`): the owner and user 1234 may read and write.
-fn access_list() -> Vec<u8> {
-    let entries: [(u16, u16, u32); 5] = [
-        (0x01, 6, u32::MAX),
-        (0x02, 6, 1234),
-        (0x04, 4, u32::MAX),
-        (0x10, 6, u32::MAX),
-        (0x20, 4, u32::MAX),
-    ];
-    let mut list = 2_u32.to_le_bytes().to_vec();
-    for (tag, bits, id) in entries {
-        list.extend(tag.to_le_bytes());
-        list.extend(bits.to_le_bytes());
-        list.extend(id.to_le_bytes());
-    }
-    list
-}
-
-#[test]
-fn what_else_a_file_has_is_kept() {
-    let f = Fixture::new(&["edited"]);
-    let flags = rustix::fs::XattrFlags::empty();
-    let list = access_list();
-    rustix::fs::setxattr(f.host("edited"), "system.posix_acl_access", &list, flags).unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(20));
-    write(&f.changes().join("began"), "again");
-    write(&f.upper("edited"), "new text");
-    fs::set_permissions(f.upper("edited"), fs::Permissions::from_mode(0o664)).unwrap();
-    let set = |name: &str| rustix::fs::setxattr(f.upper("edited"), name, b"v", flags).unwrap();
-    set("user.mine");
-    set("user.overlay.origin");
-    let time = std::time::UNIX_EPOCH + std::time::Duration::new(600_000_000, 5);
-    let file = fs::File::options().write(true).open(f.upper("edited"));
-    file.unwrap().set_modified(time).unwrap();
-    apply(&f, &Selection::all(), &Allow::default());
-    let has = |name: &str| {
-        let mut value = [0; 64];
-        let length = rustix::fs::getxattr(f.host("edited"), name, &mut value[..]);
-        length.ok().map(|length| value[..length].to_vec())
-    };
-    assert_eq!(has("system.posix_acl_access"), Some(list));
-    assert_eq!(has("user.mine"), Some(b"v".to_vec()));
-    assert_eq!(has("user.overlay.origin"), None);
-    assert_eq!(
-        fs::metadata(f.host("edited")).unwrap().modified().unwrap(),
-        time
-    );
 }
