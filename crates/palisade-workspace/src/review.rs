@@ -61,6 +61,9 @@ impl Contents for Vec<u8> {
 /// The whole of it, and no more than it said it is.
 pub fn read_all(contents: &dyn Contents) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
-    contents.open()?.take(contents.size()).read_to_end(&mut out)?;
+    contents
+        .open()?
+        .take(contents.size())
+        .read_to_end(&mut out)?;
     Ok(out)
 }
