@@ -46,7 +46,7 @@ pub use watch::{MaskWatch, News};
 
 use crate::paths::Located;
 use index::{Kept, Masked};
-use rules::{RuleIndex, Verdict};
+use rules::{Decision, RuleIndex};
 use tree::{Part, Place, Tree, is_as_it_was};
 
 /// One path to mask.
@@ -300,9 +300,9 @@ fn of_root(rules: &MaskRules, root: &Located) -> Option<Mask> {
     let rule = paths
         .into_iter()
         .find_map(|path| match rules.judge_path(path, root.folder) {
-            Verdict::Clear => None,
-            Verdict::Masked(rule) => Some(rule),
-            Verdict::Look(asked) => scan::look_at(&root.real, &asked),
+            Decision::Clear => None,
+            Decision::Masked(rule) => Some(rule),
+            Decision::Look(asked) => scan::look_at(&root.real, &asked),
         })?;
     Some(Mask {
         path: root.real.clone(),

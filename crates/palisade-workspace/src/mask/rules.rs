@@ -51,7 +51,7 @@ pub(super) type RuleIndex = u32;
 
 /// What the rules say of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Decision {
     Clear,
     Masked(RuleIndex),
     /// Masked if it holds one of these.
@@ -184,11 +184,11 @@ impl MaskRules {
     }
 
     /// Judges an entry of a folder. The folder is absolute and in lower case, as [`folder`] gives it.
-    pub(super) fn judge(&self, folder: &str, name: &OsStr, directory: bool) -> Verdict {
+    pub(super) fn judge(&self, folder: &str, name: &OsStr, directory: bool) -> Decision {
         let name = lower(name);
         let mut found = self.masks(folder, &name, directory);
         if found.is_empty() {
-            return Verdict::Clear;
+            return Decision::Clear;
         }
         let shown = self.shown(folder, &name, directory);
         if !shown.is_empty() {
@@ -199,22 +199,22 @@ impl MaskRules {
         let mut looks = Vec::new();
         for index in found {
             match self.rules[index as usize].when {
-                When::Always => return Verdict::Masked(index),
+                When::Always => return Decision::Masked(index),
                 When::Holds(_) if directory => {}
                 When::Holds(kind) => looks.push((kind, index)),
             }
         }
         if looks.is_empty() {
-            Verdict::Clear
+            Decision::Clear
         } else {
-            Verdict::Look(looks)
+            Decision::Look(looks)
         }
     }
 
     /// Whether a path is masked by its own name or by that of a folder above it, and the rule. What is shown by name is
     /// shown though a folder above it is masked.
-    pub(super) fn judge_path(&self, path: &Path, directory: bool) -> Verdict {
-        let mut judged = Verdict::Clear;
+    pub(super) fn judge_path(&self, path: &Path, directory: bool) -> Decision {
+        let mut judged = Decision::Clear;
         let mut above: Vec<&Path> = path.ancestors().collect();
         above.reverse();
         for part in above {
@@ -225,11 +225,11 @@ impl MaskRules {
             let is_directory = directory || part != path;
             let shown = self.shown(&parent, &lower(name), is_directory);
             if !shown.is_empty() {
-                judged = Verdict::Clear;
+                judged = Decision::Clear;
             }
             match self.judge(&parent, name, is_directory) {
-                Verdict::Clear => {}
-                other if judged == Verdict::Clear => judged = other,
+                Decision::Clear => {}
+                other if judged == Decision::Clear => judged = other,
                 _ => {}
             }
         }

@@ -17,7 +17,7 @@ use rustix::io::Errno;
 
 use super::below_root;
 use super::content::{Kind, MOST_BYTES};
-use super::rules::{MaskRules, RuleIndex, Verdict, folder};
+use super::rules::{Decision, MaskRules, RuleIndex, folder};
 use crate::protect::{is_holder, protected_entry};
 
 /// Longest path, relative to its root, that is looked into. The kernel takes no path of more than 4096 bytes (PATH_MAX), so
@@ -178,7 +178,7 @@ impl Scanner<'_> {
         new: bool,
     ) -> Result<Option<Scan>, Errno> {
         let lower = folder(&below_root(self.root, below));
-        let clear = self.rules.judge(&lower, name, false) == Verdict::Clear;
+        let clear = self.rules.judge(&lower, name, false) == Decision::Clear;
         let runs = new && is_protected(below, name);
         if clear && !new {
             return Ok(None);
@@ -246,15 +246,15 @@ impl Scanner<'_> {
             FileType::RegularFile => return self.file(directory, lower, &found, manner, scan),
             FileType::Symlink if !manner.hidden => {
                 match self.rules.judge(lower, found.name, false) {
-                    Verdict::Masked(rule) => scan.links.push((found.name.to_owned(), rule)),
-                    Verdict::Look(asked) => {
+                    Decision::Masked(rule) => scan.links.push((found.name.to_owned(), rule)),
+                    Decision::Look(asked) => {
                         scan.links.extend(
                             asked
                                 .first()
                                 .map(|(_, rule)| (found.name.to_owned(), *rule)),
                         );
                     }
-                    Verdict::Clear => {}
+                    Decision::Clear => {}
                 }
             }
             _ => {}
@@ -278,7 +278,7 @@ impl Scanner<'_> {
         inner.filled |= FILLED_BY_TOOLS.iter().any(|name| found.name == *name)
             || (found.name == "target" && self.is_cache(&below.join(found.name)));
         if !manner.hidden
-            && let Verdict::Masked(rule) = self.rules.judge(lower, found.name, true)
+            && let Decision::Masked(rule) = self.rules.judge(lower, found.name, true)
         {
             inner.hidden = true;
             scan.findings.push(found.finding(true, rule, Why::Name));
@@ -298,20 +298,20 @@ impl Scanner<'_> {
             return self.hidden_file(directory, found, scan);
         }
         match self.rules.judge(lower, found.name, false) {
-            Verdict::Masked(rule) => {
+            Decision::Masked(rule) => {
                 let mut finding = found.finding(false, rule, Why::Name);
                 if let Some(own) = gone(status(directory.as_fd(), found.name))? {
                     finding.linked = own.stx_nlink > 1;
                     scan.findings.push(finding);
                 }
             }
-            Verdict::Look(mut asked) => {
+            Decision::Look(mut asked) => {
                 if manner.filled {
                     asked.retain(|(kind, _)| *kind != Kind::ServiceAccount);
                 }
                 self.look(directory, found, asked, scan)?;
             }
-            Verdict::Clear => {}
+            Decision::Clear => {}
         }
         let masked = scan
             .findings
