@@ -37,12 +37,16 @@ pub(crate) fn overlay(case: &Path, work: impl FnOnce(&Path)) {
     rustix::mount::unmount(&merged, rustix::mount::UnmountFlags::empty()).unwrap();
 }
 
-/// Compares what both came to. Arguments: the folder of the case.
+/// Compares what both came to. Arguments: the folder of the case, and how often only some of the changes were applied.
 pub(crate) fn compare(arguments: &[OsString]) {
     let case = Path::new(&arguments[0]);
     let [direct, applied, start] =
         ["direct", "workspace", "start"].map(|name| tree::read(&case.join(name)));
-    let found = tree::differences(&direct, &applied, &start);
+    let mut found = tree::differences(&direct, &applied, &start);
+    if arguments[1] != "0" {
+        // A folder that landed with a part of what is in it got its time then.
+        found.retain(|line| !line.contains(": time "));
+    }
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 

@@ -31,7 +31,7 @@ pub(crate) enum Operation {
 /// Few names, so that operations meet.
 const NAMES: [&[u8]; 6] = [b"a", b"b", b"c", b"d", b"e\n ", b"\xff\x1b"];
 
-fn path() -> impl Strategy<Value = PathBuf> {
+pub(crate) fn path() -> impl Strategy<Value = PathBuf> {
     prop::collection::vec(0..NAMES.len(), 1..4).prop_map(|names| {
         let names = names.into_iter().map(|name| OsStr::from_bytes(NAMES[name]));
         names.collect()

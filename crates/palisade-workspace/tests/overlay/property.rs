@@ -2,11 +2,12 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use palisade_test_support::each_identity;
-use palisade_workspace::apply::{Allow, LeavingLinks, Selection};
+use palisade_workspace::apply::{Allow, Applied, LeavingLinks, Left, LeftReason, Selection};
 use palisade_workspace::changes::Pending;
+use proptest::prelude::prop;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
 use crate::again::{self, Place, inside, shown};
@@ -33,25 +34,32 @@ pub(crate) fn run(arguments: &[OsString]) {
         ..Config::default()
     };
     let mut runner = TestRunner::new(config);
-    let strategy = (operation::workspace(), operation::operations());
-    let result = runner.run(&strategy, |(workspace, operations)| {
-        one(&workspace, &operations).map_err(TestCaseError::fail)
+    let first = prop::collection::vec(operation::path(), 0..3);
+    let strategy = (operation::workspace(), operation::operations(), first);
+    let result = runner.run(&strategy, |(workspace, operations, first)| {
+        one(&workspace, &operations, &first).map_err(TestCaseError::fail)
     });
     if let Err(error) = result {
         panic!("{error}");
     }
 }
 
-fn one(workspace: &[Operation], operations: &[Operation]) -> Result<(), String> {
+/// What is at and below the paths of `first` is applied before the rest.
+fn one(workspace: &[Operation], operations: &[Operation], first: &[PathBuf]) -> Result<(), String> {
     let folder = tempfile::tempdir_in(".").unwrap();
     let case = folder.path().canonicalize().unwrap();
-    let done = checked(&case, workspace, operations);
+    let done = checked(&case, workspace, operations, first);
     // What an ordinary user cannot remove any more.
     inside("clean", &[case.clone().into()]);
     done
 }
 
-fn checked(case: &Path, workspace: &[Operation], operations: &[Operation]) -> Result<(), String> {
+fn checked(
+    case: &Path,
+    workspace: &[Operation],
+    operations: &[Operation],
+    first: &[PathBuf],
+) -> Result<(), String> {
     prepare(case, workspace);
     operation::save(&case.join("operations"), operations);
     let output = inside("operate", &[case.into()]);
@@ -59,28 +67,34 @@ fn checked(case: &Path, workspace: &[Operation], operations: &[Operation]) -> Re
         return Err(shown(&output));
     }
     let pending = Pending::open(&case.join("workspace"), &case.join("changes"), None).unwrap();
-    let set = pending.read().map_err(|error| error.to_string())?;
-    if !set.refused().is_empty() {
-        return Err(format!("{:?}", set.refused()));
-    }
-    if let Some(change) = set
-        .changes()
-        .iter()
-        .find(|change| change.conflict.is_some())
-    {
-        return Err(format!("conflict: {change:?}"));
-    }
     let allow = Allow {
         leaving_links: LeavingLinks::All,
         ..Allow::default()
     };
-    let applied = pending
-        .apply(&set, &Selection::all(), &allow)
-        .map_err(|e| e.to_string())?;
+    let apply = |selection: &Selection<'_>| -> Result<Applied, String> {
+        let set = pending.read().map_err(|error| error.to_string())?;
+        if !set.refused().is_empty() {
+            return Err(format!("{:?}", set.refused()));
+        }
+        if let Some(change) = set.changes().iter().find(|one| one.conflict.is_some()) {
+            return Err(format!("conflict: {change:?}"));
+        }
+        let applied = pending.apply(&set, selection, &allow);
+        applied.map_err(|error| error.to_string())
+    };
+    if !first.is_empty() {
+        // Some folders have to wait for what is in them; nothing else is left.
+        let applied = apply(&Selection::paths(first))?;
+        let waits = |left: &Left| matches!(left.reason, LeftReason::NotEmpty);
+        if !applied.left.iter().all(waits) || applied.stopped.is_some() {
+            return Err(format!("{applied:?}"));
+        }
+    }
+    let applied = apply(&Selection::all())?;
     if !applied.left.is_empty() || applied.stopped.is_some() {
         return Err(format!("{applied:?}"));
     }
-    let output = inside("compare", &[case.into()]);
+    let output = inside("compare", &[case.into(), first.len().to_string().into()]);
     if !output.status.success() {
         return Err(shown(&output));
     }
