@@ -17,12 +17,19 @@ const FEW: usize = 32;
 #[derive(Debug)]
 pub(super) struct Patterns {
     names: HashMap<String, Vec<RuleIndex>>,
-    /// By what follows the last dot of an ending.
-    endings: HashMap<String, Vec<(String, RuleIndex)>>,
+    /// One star with an ending behind it that has a dot in it, by what follows the last dot.
+    endings: HashMap<String, Vec<Ending>>,
     beginnings: Vec<(String, RuleIndex)>,
     others: Vec<(String, RuleIndex)>,
     globs: OnceLock<GlobSet>,
     entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Ending {
+    before: String,
+    behind: String,
+    index: RuleIndex,
 }
 
 #[derive(Debug)]
@@ -58,12 +65,19 @@ impl Patterns {
         let name = pattern.name();
         if is_plain(name) {
             self.names.entry(name.to_owned()).or_default().push(index);
-        } else if let Some(ending) = name.strip_prefix('*')
-            && is_plain(ending)
-            && let Some((_, last)) = ending.rsplit_once('.')
+        } else if let Some((before, behind)) = name.split_once('*')
+            && is_plain(before)
+            && is_plain(behind)
+            && let Some((_, last)) = behind.rsplit_once('.')
         {
-            let list = self.endings.entry(last.to_owned()).or_default();
-            list.push((ending.to_owned(), index));
+            self.endings
+                .entry(last.to_owned())
+                .or_default()
+                .push(Ending {
+                    before: before.to_owned(),
+                    behind: behind.to_owned(),
+                    index,
+                });
         } else if let Some(beginning) = name.strip_suffix('*')
             && is_plain(beginning)
             && self.beginnings.len() < FEW
@@ -97,8 +111,11 @@ impl Patterns {
             .collect();
         if let Some((_, last)) = name.rsplit_once('.') {
             let endings = self.endings.get(last).into_iter().flatten();
-            let fit = endings.filter(|(ending, _)| name.ends_with(ending));
-            found.extend(fit.map(|(_, index)| index));
+            found.extend(
+                endings
+                    .filter(|ending| ending.fits(name))
+                    .map(|ending| ending.index),
+            );
         }
         let begin = self
             .beginnings
@@ -139,6 +156,14 @@ pub(super) struct Within<'a> {
     pub(super) folder: &'a str,
     pub(super) workspace: &'a str,
     pub(super) home: &'a str,
+}
+
+impl Ending {
+    fn fits(&self, name: &str) -> bool {
+        name.len() >= self.before.len() + self.behind.len()
+            && name.starts_with(&self.before)
+            && name.ends_with(&self.behind)
+    }
 }
 
 impl Path {

@@ -83,7 +83,8 @@ impl MaskPattern {
             glob: rest.to_ascii_lowercase(),
             directories_only,
         };
-        if !is_plain(&pattern.glob) {
+        // Stars and question marks are never wrong, and most patterns have no more than these.
+        if pattern.glob.contains(['[', ']', '{', '}', '\\']) {
             glob(&pattern.glob).map_err(|error| PatternError::Glob(error.kind().to_string()))?;
         }
         Ok(pattern)
