@@ -42,14 +42,15 @@ mod variables;
 pub use access::{Kept, Tmpfs, Volume, VolumeName, WorkspaceAccess, volume_folder};
 pub use account::AgentAccount;
 pub use mask::{
-    BUILT_IN, Mask, MaskError, MaskPattern, MaskRule, MaskRules, MaskWatch, Masks, News, PatternError, Why, WrittenPattern, tracked,
+    BUILT_IN, Mask, MaskError, MaskPattern, MaskRule, MaskRules, MaskWatch, Masks, News,
+    PatternError, Why, WrittenPattern, tracked,
 };
 pub use paths::{
     Home, Located, PathError, check_made, check_shown, check_workspace, expand, locate,
 };
 pub use plan::{ShownPath, WorkspacePlan, is_shown, workspace_tree};
-pub use secret_text::looks_like_secret;
 pub use protect::held_in_place;
+pub use secret_text::looks_like_secret;
 pub use system::{TreeError, system_tree};
 pub use trust::{EXTRA_ROOTS, HostTrust, PHP_SETTINGS, TRUST_BUNDLE, WGET_SETTINGS, trust_tree};
 pub use variables::{Holds, SESSION_VARIABLES};
