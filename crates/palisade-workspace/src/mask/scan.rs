@@ -18,7 +18,10 @@ use rustix::io::Errno;
 use super::below_root;
 use super::content::{Kind, MOST_BYTES};
 use super::rules::{Decision, MaskRules, RuleIndex, folder};
-use crate::protect::{is_holder, protected_entry};
+
+mod runs;
+
+use runs::{Repository, is_protected, protect};
 
 /// Longest path, relative to its root, that is looked into. The kernel takes no path of more than 4096 bytes (PATH_MAX), so
 /// nothing could be laid over what lies deeper; the folder is masked instead.
@@ -464,61 +467,6 @@ pub(super) fn changed(own: &Statx) -> i64 {
 
 pub(super) fn device(own: &Statx) -> u64 {
     u64::from(own.stx_dev_major) << 32 | u64::from(own.stx_dev_minor)
-}
-
-/// Notes what the host runs.
-fn protect(below: &Path, found: &Found<'_>, scan: &mut Scan) {
-    // A link would have to be held in its place with what it leads to; a pipe or socket runs nothing.
-    let directory = match found.kind {
-        FileType::Directory => true,
-        FileType::RegularFile => false,
-        _ => return,
-    };
-    if is_protected(below, found.name) && !(directory && is_holder(found.name)) {
-        scan.findings
-            .push(found.finding(directory, 0, Why::Protected));
-    }
-}
-
-fn is_protected(below: &Path, name: &OsStr) -> bool {
-    let name = name.to_string_lossy();
-    // A file in place of the folder says where the repository is.
-    name.eq_ignore_ascii_case(".git") || protected_entry(below, &name).is_some()
-}
-
-/// What a folder would have if it were a repository of git's without a working tree.
-#[derive(Default)]
-struct Repository {
-    head: bool,
-    objects: bool,
-    references: bool,
-    runs: Vec<Finding>,
-}
-
-impl Repository {
-    fn see(&mut self, found: &Found<'_>) {
-        let directory = found.kind == FileType::Directory;
-        match (found.name.to_str(), directory) {
-            (Some("HEAD"), false) => self.head = true,
-            (Some("objects"), true) => self.objects = true,
-            (Some("refs"), true) => self.references = true,
-            (Some("hooks"), true) | (Some("config" | "config.worktree"), false) => {
-                self.runs.push(found.finding(directory, 0, Why::Protected));
-            }
-            _ => {}
-        }
-    }
-
-    fn protect(self, scan: &mut Scan) {
-        if self.head && self.objects && self.references {
-            let new = |finding: &Finding| {
-                let mut all = scan.findings.iter();
-                !all.any(|old| old.why == Why::Protected && old.name == finding.name)
-            };
-            let new: Vec<Finding> = self.runs.into_iter().filter(new).collect();
-            scan.findings.extend(new);
-        }
-    }
 }
 
 /// A path below the root, of a folder and a name in it.

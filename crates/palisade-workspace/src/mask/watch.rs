@@ -186,18 +186,22 @@ impl MaskWatch {
         }
     }
 
+    fn scanner(&self, watched: &Watched) -> Scanner<'_> {
+        let root = &self.roots[watched.root];
+        Scanner {
+            rules: &self.rules,
+            root: &root.path,
+            at: root.at.as_fd(),
+            known: &self.known,
+        }
+    }
+
     /// One name of a folder.
     fn look_at(&mut self, watched: &Watched, name: &OsStr, new: bool, masks: &mut Vec<Mask>) {
         if name.is_empty() {
             return;
         }
-        let root = &self.roots[watched.root];
-        let scanner = Scanner {
-            rules: &self.rules,
-            root: &root.path,
-            at: root.at.as_fd(),
-            known: &self.known,
-        };
+        let scanner = self.scanner(watched);
         let scan = match scanner.scan_name(&watched.below, name, watched.manner, new) {
             Ok(Some(scan)) => scan,
             Ok(None) => return,
@@ -223,13 +227,7 @@ impl MaskWatch {
         let mut waiting = vec![first];
         while let Some(watched) = waiting.pop() {
             self.add(&watched);
-            let root = &self.roots[watched.root];
-            let scanner = Scanner {
-                rules: &self.rules,
-                root: &root.path,
-                at: root.at.as_fd(),
-                known: &self.known,
-            };
+            let scanner = self.scanner(&watched);
             match scanner.scan(&watched.below, watched.manner) {
                 Ok(Some(scan)) => {
                     waiting.extend(scan.folders.iter().map(|(name, manner)| Watched {

@@ -8,7 +8,7 @@ use palisade_workspace::review::Except;
 
 use super::apply::{MOST_LISTED, outcome};
 use super::pending::ask::{ask, need_terminal};
-use super::pending::{Session, Which, summary};
+use super::pending::{Located, Session, Which, summary};
 use crate::failure::{Failure, NO};
 use crate::surroundings::Surroundings;
 use crate::terminal_text::Palette;
@@ -25,6 +25,9 @@ pub(crate) struct Args {
     /// Do not ask.
     #[arg(long, short)]
     yes: bool,
+    /// All of a session's changes without looking at them: also where there are too many to show, or where they cannot be read.
+    #[arg(long)]
+    unread: bool,
 }
 
 /// Runs the command.
@@ -33,6 +36,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let Some(located) = args.which.locate(&here)? else {
         return Ok(ExitCode::SUCCESS);
     };
+    if args.unread {
+        return unread(args, &located);
+    }
     let Some(session) = located.read(&here, Except::default())? else {
         return Ok(ExitCode::SUCCESS);
     };
@@ -49,6 +55,29 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     };
     let discarded = session.pending.discard(&session.set, &selection)?;
     outcome::report(&session.id, &discarded, "discarded", &[])
+}
+
+fn unread(args: &Args, located: &Located) -> Result<ExitCode, Failure> {
+    if located.names_paths() {
+        let message = "`--unread` throws all of a session's changes away, and paths are named";
+        return Err(Failure::new(message).hint("take the paths out, or `--unread`"));
+    }
+    if !args.yes {
+        need_terminal()?;
+        let question = format!(
+            "Throw away all changes of {} without looking at them",
+            located.id
+        );
+        let letters = [('y', "all of them are gone"), ('n', "they stay pending")];
+        let said = ask(Palette::for_stdout(), &question, &letters)
+            .map_err(|error| Failure::new(format!("ask: {error}")))?;
+        if said != 'y' {
+            return Ok(ExitCode::from(NO));
+        }
+    }
+    located.pending.discard_all()?;
+    println!("{}: all changes discarded", located.id);
+    Ok(ExitCode::SUCCESS)
 }
 
 fn asked(session: &Session) -> io::Result<bool> {

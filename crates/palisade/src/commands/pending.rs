@@ -138,13 +138,24 @@ impl Which {
 }
 
 impl Located {
+    /// Whether only a part of the changes is meant.
+    pub(crate) fn names_paths(&self) -> bool {
+        !self.paths.is_empty()
+    }
+
     /// Reads the changes; nothing if there are none, which is said.
     pub(crate) fn read(
         self,
         here: &Surroundings,
         except: Except,
     ) -> Result<Option<Session>, Failure> {
-        let set = self.pending.read()?;
+        let set = self.pending.read().map_err(|error| {
+            let hint = format!(
+                "`palisade discard {} --unread` throws all of them away without looking",
+                self.id
+            );
+            Failure::new(error).hint(hint)
+        })?;
         if set.is_empty() {
             say_nothing(&self.record);
             return Ok(None);

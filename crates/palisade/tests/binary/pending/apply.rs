@@ -158,6 +158,16 @@ each_identity! {
         assert!(!fixture.exists("new"));
     }
 
+    fn all_is_discarded_without_a_look_at_it(who) {
+        let fixture = Fixture::new(who, &[("a", "1")]);
+        fixture.wrote("a", "2").wrote("deep/er/new", "n");
+        fixture.palisade(&["discard", "--unread"]).expect(125).expect_error("--yes");
+        fixture.palisade(&["discard", "--unread", "--yes", "a"]).expect(125).expect_error("paths are named");
+        fixture.palisade(&["discard", "--unread", "--yes"]).expect(0).expect_output("all changes discarded");
+        fixture.palisade(&["review"]).expect(0).expect_error("pending changes");
+        assert_eq!(fixture.host("a"), "1");
+    }
+
     fn what_cannot_land_is_named(who) {
         let fixture = Fixture::new(who, &[]);
         let pipe = fixture.upper("pipe");
