@@ -38,6 +38,7 @@ pub use interrupts::Interrupts;
 pub use masks::{Hidden, HiddenPath};
 pub use origin::Origin;
 pub use palisade_sys::environment::take as take_variable;
+pub use palisade_sys::signal::reset_dispositions as default_signals;
 pub use plan::{Plan, PlanError, Request, User};
 pub use run::{Handed, Outcome, Report, RunError, run};
 pub use state::{SessionRecord, StateDir, StateError};

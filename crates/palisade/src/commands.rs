@@ -22,6 +22,10 @@ pub(crate) mod volume;
 
 /// Runs the command that was asked for.
 pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    if prints_and_ends(&cli.command) {
+        // As other programs do: one whose reader has gone ends without a word (`palisade explain | head`).
+        palisade_session::default_signals();
+    }
     match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
@@ -36,4 +40,12 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Volume(args) => volume::run(&args),
         Command::Schema(args) => schema::run(&args),
     }
+}
+
+/// Whether a command prints what it has to say and does nothing that must not be cut short.
+fn prints_and_ends(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Check(_) | Command::Explain(_) | Command::Sessions(_) | Command::Schema(_)
+    )
 }

@@ -37,6 +37,17 @@ fn log_file(lab: &Lab) -> PathBuf {
 }
 
 each_identity! {
+    fn a_reader_that_goes_away_is_no_failure(who) {
+        let lab = lab(who);
+        let palisade = lab.binary().display().to_string();
+        for command in ["explain", "explain --masks", "check --read README.md", "sessions", "schema"] {
+            // The reader is gone before the first line is written.
+            let line = format!("(sleep 0.2; {palisade} {command}) | true; echo ended");
+            let done = lab.outside("sh").args(["-c", &line]).run().expect(0);
+            assert_eq!((done.stdout.as_str(), done.stderr.as_str()), ("ended\n", ""), "{command}");
+        }
+    }
+
     fn log_shows_what_was_decided(who) {
         let After { lab, .. } = &after_a_session(who)?;
         let log = lab.palisade(["log"]).run().expect(0);
