@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use palisade_boundary::Masker;
 use palisade_config::Effective;
@@ -16,8 +17,12 @@ use palisade_workspace::{
     Located, Mask, MaskError, MaskPattern, MaskRule, MaskRules, MaskWatch, Masks, Why,
     WrittenPattern, held_in_place, tracked,
 };
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+
+/// How long a session runs before it is watched. What changes until then is found when the watch begins. The kernel takes
+/// ten milliseconds to give a queue of watches up (it waits for all who may be using it), which short commands are spared.
+const BEFORE_WATCHING: Duration = Duration::from_millis(50);
 
 /// Most masks that are told of one by one while a session runs.
 const MOST_TOLD: usize = 10;
@@ -241,7 +246,7 @@ impl Inside {
 /// Looks after masks while the agent runs. When it cannot, [`MaskThread::ended`] turns readable.
 pub(crate) struct MaskThread {
     thread: JoinHandle<io::Result<BTreeSet<PathBuf>>>,
-    stop: OwnedFd,
+    stop: Option<OwnedFd>,
     stopping: Arc<AtomicBool>,
     ended: OwnedFd,
 }
@@ -274,7 +279,7 @@ impl MaskThread {
             })?;
         Ok(Self {
             thread,
-            stop,
+            stop: Some(stop),
             stopping,
             ended,
         })
@@ -285,10 +290,15 @@ impl MaskThread {
         self.ended.as_fd()
     }
 
-    /// Ends it and yields what came that the host would run.
-    pub(crate) fn finish(self) -> io::Result<BTreeSet<PathBuf>> {
+    /// Tells it to end, without waiting.
+    pub(crate) fn stop(&mut self) {
         self.stopping.store(true, Ordering::Relaxed);
-        drop(self.stop);
+        self.stop = None;
+    }
+
+    /// Ends it and yields what came that the host would run.
+    pub(crate) fn finish(mut self) -> io::Result<BTreeSet<PathBuf>> {
+        self.stop();
         self.thread
             .join()
             .unwrap_or_else(|_| Err(io::Error::other("its thread panicked")))
@@ -301,6 +311,9 @@ fn look_after(
     stopped: BorrowedFd<'_>,
     stopping: &AtomicBool,
 ) -> io::Result<BTreeSet<PathBuf>> {
+    if wait(&[stopped], Some(BEFORE_WATCHING))?[0] {
+        return Ok(BTreeSet::new());
+    }
     let Hidden { rules, masks, kept } = hidden;
     let (mut watch, news) =
         MaskWatch::start(rules, masks, Some(&kept), stopping).map_err(io::Error::other)?;
@@ -312,17 +325,8 @@ fn look_after(
         ));
     }
     loop {
-        let source = watch.source();
-        let mut sources = [
-            PollFd::new(&source, PollFlags::IN),
-            PollFd::new(&stopped, PollFlags::IN),
-        ];
-        match poll(&mut sources, None) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-        let stopped = !sources[1].revents().is_empty();
-        if stopped || !sources[0].revents().is_empty() {
+        let [told, stopped] = wait(&[watch.source(), stopped], None)?;
+        if stopped || told {
             // What came last is told of before the session ends.
             let news = watch.read()?;
             layer.lay(&news.masks)?;
@@ -331,6 +335,21 @@ fn look_after(
             return Ok(watch.protected().clone());
         }
     }
+}
+
+/// Waits until one of them is readable, and says which are.
+fn wait<const N: usize>(
+    sources: &[BorrowedFd<'_>; N],
+    most: Option<Duration>,
+) -> io::Result<[bool; N]> {
+    let mut sources = sources.each_ref().map(|fd| PollFd::new(fd, PollFlags::IN));
+    let most = most.map(Timespec::try_from).transpose();
+    let most = most.map_err(io::Error::other)?;
+    match poll(&mut sources, most.as_ref()) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    Ok(sources.each_ref().map(|fd| !fd.revents().is_empty()))
 }
 
 /// Lays masks over paths inside.

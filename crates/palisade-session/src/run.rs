@@ -137,7 +137,7 @@ pub fn run(
     let notices = Arc::clone(&handed.notices);
     let config = gate_config(&mut plan, handed, &log);
     let gate = GateThread::start(config, endpoint).map_err(own("start the gate"))?;
-    let masks =
+    let mut masks =
         look_after_masks(&mut plan, &mut *running, notices).map_err(own("look after masks"))?;
     let ending = Supervisor {
         running: &mut *running,
@@ -150,11 +150,14 @@ pub fn run(
     drop(terminal);
     // Whatever happened above, nothing inside may outlive this point, and the gate's last events come after it.
     running.kill();
-    let masked = masks.map(MaskThread::finish).transpose();
+    if let Some(masks) = &mut masks {
+        masks.stop();
+    }
     let changed = kept.and_then(|kept| kept.conclude(&log.record));
     let summary = gate
         .finish()
         .map_err(|error| RunError::Gate(error.to_string()))?;
+    let masked = masks.map(MaskThread::finish).transpose();
     let outcome = match ending.map_err(own("watch the session"))? {
         Ending::Exited(code) => Outcome::Exited(code),
         Ending::Killed(signal, limit) => Outcome::Killed(signal, limit),
