@@ -311,10 +311,15 @@ fn look_after(
     stopped: BorrowedFd<'_>,
     stopping: &AtomicBool,
 ) -> io::Result<BTreeSet<PathBuf>> {
+    let Hidden {
+        rules,
+        mut masks,
+        kept,
+    } = hidden;
     if wait(&[stopped], Some(BEFORE_WATCHING))?[0] {
-        return Ok(BTreeSet::new());
+        let came = masks.protected_since(&rules, Some(&kept));
+        return came.map_err(io::Error::other);
     }
-    let Hidden { rules, masks, kept } = hidden;
     let (mut watch, news) =
         MaskWatch::start(rules, masks, Some(&kept), stopping).map_err(io::Error::other)?;
     layer.lay(&news.masks)?;

@@ -17,7 +17,7 @@
 //! files takes two for each in all; a filter of system calls that asks would pay that for each open file, and could be
 //! misled by a thread that changes the name meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -163,38 +163,69 @@ impl Masks {
         rules: &MaskRules,
         kept: Option<&Path>,
     ) -> Result<Vec<Mask>, MaskError> {
-        self.look_again(rules, kept, &[Part::Filled], &NEVER)
+        let before = self.masks.clone();
+        self.look_again(rules, kept, &[Part::Filled], &NEVER)?;
+        let is_new = |mask: &&Mask| {
+            let place = before.binary_search_by(|old| old.path.cmp(&mask.path));
+            place.is_err()
+        };
+        Ok(self.masks.iter().filter(is_new).cloned().collect())
     }
 
-    /// Looks once more at everything that changed since, and yields what is to be masked beside what is masked already.
+    /// Looks once more at what people keep, and yields what the host runs, or takes settings from, and was not there before.
+    ///
+    /// # Errors
+    /// As for [`Masks::find`].
+    pub fn protected_since(
+        &mut self,
+        rules: &MaskRules,
+        kept: Option<&Path>,
+    ) -> Result<BTreeSet<PathBuf>, MaskError> {
+        let before = self.protected();
+        self.look_again(rules, kept, &[Part::Kept], &NEVER)?;
+        Ok(self.protected_beside(&before))
+    }
+
+    fn protected_beside(&self, before: &[(PathBuf, bool)]) -> BTreeSet<PathBuf> {
+        let all = self.protected().into_iter();
+        all.filter(|path| before.binary_search(path).is_err())
+            .map(|(path, _)| path)
+            .collect()
+    }
+
+    /// Looks once more at everything that changed since, and yields what has to be masked, if anything did: all of it, since a
+    /// file that took the place of a masked one took its mask away.
     fn look_through_all(
         &mut self,
         rules: &MaskRules,
         kept: Option<&Path>,
         stop: &AtomicBool,
     ) -> Result<Vec<Mask>, MaskError> {
-        self.look_again(rules, kept, &[Part::Kept, Part::Filled], stop)
+        let changed = self.look_again(rules, kept, &[Part::Kept, Part::Filled], stop)?;
+        Ok(if changed {
+            self.masks.clone()
+        } else {
+            Vec::new()
+        })
     }
 
+    /// Says whether anything changed.
     fn look_again(
         &mut self,
         rules: &MaskRules,
         kept: Option<&Path>,
         parts: &[Part],
         stop: &AtomicBool,
-    ) -> Result<Vec<Mask>, MaskError> {
+    ) -> Result<bool, MaskError> {
+        let mut any = false;
         for root in &mut self.roots {
-            let tree = look_again(rules, root, kept, parts, stop)
+            let (tree, changed) = look_again(rules, root, kept, parts, stop)
                 .map_err(|error| MaskError::new(&root.path, error))?;
             root.known = Known::Tree(tree);
+            any |= changed;
         }
-        let now = self.collect(rules);
-        let before = std::mem::replace(&mut self.masks, now);
-        let is_new = |mask: &&Mask| {
-            let place = before.binary_search_by(|old| old.path.cmp(&mask.path));
-            place.is_err()
-        };
-        Ok(self.masks.iter().filter(is_new).cloned().collect())
+        self.masks = self.collect(rules);
+        Ok(any)
     }
 
     /// What the host runs, or takes settings from, below these paths, and whether it is a folder.
@@ -353,7 +384,7 @@ fn look_again(
     folder: Option<&Path>,
     parts: &[Part],
     stop: &AtomicBool,
-) -> io::Result<Tree> {
+) -> io::Result<(Tree, bool)> {
     let at = open(&root.path)?;
     let place = Place {
         rules,
@@ -379,7 +410,7 @@ fn look_again(
     if changed {
         keep(rules, &root.path, &tree, folder);
     }
-    Ok(tree)
+    Ok((tree, changed))
 }
 
 fn open(root: &Path) -> io::Result<OwnedFd> {

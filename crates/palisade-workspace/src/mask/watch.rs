@@ -106,10 +106,12 @@ impl MaskWatch {
                 watch.add_all(number, tree, stop);
             }
         }
+        let before = masks.protected();
         let mut news = News {
             masks: masks.look_through_all(&watch.rules, kept, stop)?,
             lost: false,
         };
+        watch.protected = masks.protected_beside(&before);
         for (number, root) in masks.roots.iter().enumerate() {
             if let Known::Tree(tree) = &root.known {
                 watch.known.extend(tree.secret_files());

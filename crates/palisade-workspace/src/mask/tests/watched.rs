@@ -69,6 +69,23 @@ fn whatever_comes_under_a_masked_name_is_masked() {
 }
 
 #[test]
+fn what_took_the_place_of_a_masked_file_before_the_watch_began_is_masked_again() {
+    let world = World::new();
+    world.put("a/.env", "x");
+    world.put("b/x", "x");
+    let rules = world.rules(&[], &[]);
+    let masks = world.find(&rules, true);
+    world.put("new", "y");
+    fs::rename(world.root.join("new"), world.root.join("a/.env")).unwrap();
+    let (_, news) = MaskWatch::start(Arc::new(rules), masks, None, &NEVER).unwrap();
+    assert!(
+        news.masks
+            .iter()
+            .any(|mask| mask.path == world.root.join("a/.env"))
+    );
+}
+
+#[test]
 fn folders_that_come_are_looked_into() {
     let world = World::new();
     let mut watching = Watching::new(&world);
