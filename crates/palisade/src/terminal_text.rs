@@ -25,9 +25,22 @@ pub(crate) fn harmless_line(line: &[u8]) -> String {
     shown(line, true)
 }
 
+/// Paths named in one line.
+const MOST_NAMED: usize = 5;
+
 /// A path as people read it.
 pub(crate) fn harmless_path(path: &Path) -> String {
     harmless_bytes(path.as_os_str().as_bytes())
+}
+
+/// The first of some paths, and how many more there are.
+pub(crate) fn first_paths(paths: &[impl AsRef<Path>]) -> String {
+    let named = paths.iter().take(MOST_NAMED);
+    let mut names: Vec<String> = named.map(|path| harmless_path(path.as_ref())).collect();
+    if let more @ 1.. = paths.len().saturating_sub(MOST_NAMED) {
+        names.push(format!("and {more} more"));
+    }
+    names.join(", ")
 }
 
 fn shown(bytes: &[u8], tabs: bool) -> String {

@@ -24,13 +24,10 @@ use crate::failure::{FAILED, Failure, NOT_EXECUTABLE, NOT_FOUND};
 use crate::notices::Notices;
 use crate::secrets;
 use crate::surroundings::Surroundings;
-use crate::terminal_text::harmless;
+use crate::terminal_text::{first_paths, harmless};
 
 /// The hosts named in the line at the end. More are counted, and `palisade log` has them all.
 const NAMED_HOSTS: usize = 3;
-
-/// New files named in the line about them.
-const NAMED_PATHS: usize = 5;
 
 /// Run a command inside a boundary.
 #[derive(Debug, clap::Args)]
@@ -241,16 +238,9 @@ fn say_to_look_at(paths: &[PathBuf]) {
     if paths.is_empty() {
         return;
     }
-    let named = paths.iter().take(NAMED_PATHS);
-    let mut names: Vec<String> = named
-        .map(|path| harmless(&path.display().to_string()))
-        .collect();
-    if let more @ 1.. = paths.len().saturating_sub(NAMED_PATHS) {
-        names.push(format!("and {more} more"));
-    }
     eprintln!(
         "palisade: new in this session, and run or obeyed by programs of yours: {}; look at it first (`access = \"review\"` would have held it back)",
-        names.join(", ")
+        first_paths(paths)
     );
 }
 

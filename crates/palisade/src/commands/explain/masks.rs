@@ -8,10 +8,7 @@ use palisade_workspace::{Why, WorkspaceAccess};
 
 use crate::failure::Failure;
 use crate::surroundings::Surroundings;
-use crate::terminal_text::{Palette, harmless};
-
-/// Tracked files named one by one.
-const NAMED: usize = 5;
+use crate::terminal_text::{Palette, first_paths, harmless, harmless_path};
 
 /// Prints every path that is hidden or protected.
 pub(crate) fn print(policy: &Effective, here: &Surroundings) -> Result<(), Failure> {
@@ -23,7 +20,7 @@ pub(crate) fn print(policy: &Effective, here: &Surroundings) -> Result<(), Failu
     for path in hidden.paths() {
         none = false;
         let end = if path.directory { "/" } else { "" };
-        let name = harmless(&path.path.display().to_string());
+        let name = harmless_path(path.path);
         println!("  {name}{end}: {}", harmless(&in_words(&path)));
     }
     if none {
@@ -35,7 +32,7 @@ pub(crate) fn print(policy: &Effective, here: &Surroundings) -> Result<(), Failu
             palette.strong("read-only, since programs of the host run or obey it")
         );
         for path in hidden.protected() {
-            println!("  {}", harmless(&path.display().to_string()));
+            println!("  {}", harmless_path(&path));
         }
     }
     warn_of_tracked(&hidden);
@@ -78,16 +75,9 @@ fn warn_of_tracked(hidden: &Hidden) {
     if tracked.is_empty() {
         return;
     }
-    let named = tracked.iter().take(NAMED);
-    let mut names: Vec<String> = named
-        .map(|path| harmless(&path.display().to_string()))
-        .collect();
-    if let more @ 1.. = tracked.len().saturating_sub(NAMED) {
-        names.push(format!("and {more} more"));
-    }
     println!(
         "{} git tracks {}: `git show HEAD:…` prints what the mask hides, and `git add` inside sees an empty file. Take it out of the repository and change the secret",
         Palette::for_stdout().warn("warning:"),
-        names.join(", ")
+        first_paths(&tracked)
     );
 }
