@@ -36,6 +36,14 @@ pub(crate) fn run(arguments: &[OsString]) {
     let mut runner = TestRunner::new(config);
     let first = prop::collection::vec(operation::path(), 0..3);
     let strategy = (operation::workspace(), operation::operations(), first);
+    // A new name of a file of which only the time was set: rare enough that chance does not try it in each run.
+    let [folder, file, name] = ["f", "f/a", "d"].map(PathBuf::from);
+    let workspace = [Operation::Mkdir(folder), Operation::Write(file.clone(), 0)];
+    let named = [
+        Operation::Link(file, name.clone()),
+        Operation::Times(name, 0),
+    ];
+    one(&workspace, &named, &[]).unwrap();
     let result = runner.run(&strategy, |(workspace, operations, first)| {
         one(&workspace, &operations, &first).map_err(TestCaseError::fail)
     });

@@ -74,6 +74,16 @@ pub(crate) fn attributes(path: &Path) -> Vec<(String, Vec<u8>)> {
 /// What differs between a tree that was worked on and one that the changes were applied to. `start` is how both began.
 pub(crate) fn differences(direct: &Tree, applied: &Tree, start: &Tree) -> Vec<String> {
     let mut found = Vec::new();
+    // A time alone is no change. A new name of such a file has the file's time.
+    let unchanged = |(path, entry): &(&PathBuf, &Entry)| {
+        let begun = start.get(*path);
+        begun.is_some_and(|begun| same_contents(begun, entry))
+    };
+    let untouched: std::collections::BTreeSet<u64> = applied
+        .iter()
+        .filter(unchanged)
+        .map(|(_, entry)| entry.inode)
+        .collect();
     let paths: std::collections::BTreeSet<&PathBuf> = direct.keys().chain(applied.keys()).collect();
     for path in paths {
         let (one, other) = (direct.get(path), applied.get(path));
@@ -89,9 +99,7 @@ pub(crate) fn differences(direct: &Tree, applied: &Tree, start: &Tree) -> Vec<St
             found.push(format!("{path:?}: {} but {}", brief(one), brief(other)));
         }
         // Times that were set, of what was written.
-        let written = start
-            .get(path)
-            .is_none_or(|begun| !same_contents(begun, other));
+        let written = !untouched.contains(&other.inode);
         if written && one.modified < 1_000_000_000 && one.modified != other.modified {
             found.push(format!(
                 "{path:?}: time {} but {}",
