@@ -42,6 +42,11 @@ impl Failure {
         self
     }
 
+    /// What went wrong, without what to do about it.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Prints it and yields the exit code.
     pub(crate) fn report(self) -> ExitCode {
         eprintln!("palisade: error: {}", self.message);

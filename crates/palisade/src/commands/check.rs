@@ -9,11 +9,11 @@ use palisade_policy::{
     Authority, Decision, Denial, DenialReason, FileAccess, FileDecision, HttpKind, Inspection,
     Lands, METHODS, Permit, Request,
 };
-use palisade_session::{Hidden, SessionId};
+use palisade_session::SessionId;
 use palisade_workspace::{AgentAccount, WorkspaceAccess};
 
 use self::asked::Asked;
-use super::explain::masks::in_words;
+use super::explain::masks;
 use super::policy_options::{PolicyOptions, load};
 use crate::failure::{Failure, NO};
 use crate::surroundings::{Surroundings, real_path};
@@ -271,12 +271,14 @@ fn is_held_back(
     access: FileAccess,
     verb: &str,
 ) -> Result<bool, Failure> {
-    let no_session = SessionId::new(SystemTime::now(), 0);
-    let hidden = Hidden::find(policy, &here.home, &here.kept(&no_session).masks)?;
+    let hidden = masks::find(policy, here)?;
     let denied = Palette::for_stdout().bad("denied");
     let shown = harmless(&path.display().to_string());
     if let Some(over) = hidden.over(path) {
-        println!("{denied} {verb} {shown}: {}", harmless(&in_words(&over)));
+        println!(
+            "{denied} {verb} {shown}: {}",
+            harmless(&masks::in_words(&over))
+        );
         return Ok(true);
     }
     let lands = policy.access.value == WorkspaceAccess::Write && policy.protect.value;

@@ -1,8 +1,10 @@
-//! `palisade doctor`: what this machine can do, and how to get what it lacks; with `--inside`, which clients trust the gate.
+//! `palisade doctor`: what this machine can do, and how to get what it lacks, and which secrets here git shows; with `--inside`,
+//! which clients trust the gate.
 
 mod agent;
 mod clients;
 mod inside;
+mod workspace;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -16,7 +18,7 @@ use crate::backends;
 use crate::failure::{Failure, NO};
 use crate::terminal_text::Palette;
 
-/// Say what this machine can do, and for each thing missing what would give it.
+/// Say what this machine can do, and for each thing missing what would give it; and warn of masked files that git tracks here.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// One JSON object.
@@ -73,11 +75,18 @@ fn probe(args: &Args) -> Result<ExitCode, Failure> {
             print_probe(name, &probe);
         }
     }
+    let hidden = workspace::look(&args.policy);
     if args.json {
         println!(
             "{}",
-            json!({ "version": env!("CARGO_PKG_VERSION"), "boundaries": report })
+            json!({
+                "version": env!("CARGO_PKG_VERSION"),
+                "boundaries": report,
+                "workspace": workspace::as_json(&hidden),
+            })
         );
+    } else {
+        workspace::print(&hidden);
     }
     Ok(if usable {
         ExitCode::SUCCESS

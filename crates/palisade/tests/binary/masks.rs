@@ -4,6 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use palisade_test_support::{Lab, Policy, each_identity};
+use serde_json::{Value, json};
 
 use crate::lab;
 
@@ -100,13 +101,31 @@ each_identity! {
     fn a_tracked_secret_is_warned_of(who) {
         let lab = lab(who);
         put(&lab, ".env", "S3CRET\n");
+        let env = lab.workspace().join(".env").display().to_string();
+        let tracked = || {
+            let told = lab.palisade(["doctor", "--json"]).run().expect(0);
+            serde_json::from_str::<Value>(&told.stdout).unwrap()["workspace"]["tracked_secrets"].take()
+        };
+        let warned = || {
+            let said = |words: &[&str]| lab.palisade(words).run().expect(0).stdout;
+            let line = format!("git tracks {env}: `git show HEAD:…` prints what the mask hides");
+            [said(&["explain", "--masks"]), said(&["explain"]), said(&["doctor"])].map(|said| said.contains(&line))
+        };
         git(&lab, &["init", "-q"]);
         git(&lab, &["add", "-f", ".env"]);
-        let explained = lab.palisade(["explain", "--masks"]).run().expect(0);
-        assert!(explained.stdout.contains("git tracks"), "{explained:?}");
+        assert_eq!((warned(), tracked()), ([true; 3], json!([env])));
+        let unmask = Policy::new().filesystem("unmask = [\".env\"]");
+        let shown = lab.palisade(["doctor", "--policy"]).args([lab.policy(unmask.to_toml())]).run().expect(0);
+        assert!(!shown.stdout.contains("git tracks"), "{shown}");
         git(&lab, &["rm", "-q", "--cached", ".env"]);
-        let explained = lab.palisade(["explain", "--masks"]).run().expect(0);
-        assert!(!explained.stdout.contains("git tracks"), "{explained:?}");
+        assert_eq!((warned(), tracked()), ([false; 3], json!([])));
+        // Where no policy can be read the doctor says so, and all it says of the machine.
+        let broken = lab.policy("nonsense");
+        let told = lab.palisade(["doctor", "--policy"]).args([&broken]).run().expect(0);
+        told.expect_output("native boundary").expect_output("not looked for masked files").expect_output("policy.toml");
+        let told = lab.palisade(["doctor", "--json", "--policy"]).args([&broken]).run().expect(0);
+        let told: Value = serde_json::from_str(&told.stdout).unwrap();
+        assert!(told["workspace"]["error"].as_str().unwrap().contains("policy.toml"), "{told}");
     }
 
     fn what_the_host_runs_is_kept_from_a_writable_workspace(who) {

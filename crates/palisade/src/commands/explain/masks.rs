@@ -10,10 +10,19 @@ use crate::failure::Failure;
 use crate::surroundings::Surroundings;
 use crate::terminal_text::{Palette, first_paths, harmless, harmless_path};
 
+/// What a session would hide here.
+pub(crate) fn find(policy: &Effective, here: &Surroundings) -> Result<Hidden, Failure> {
+    let no_session = SessionId::new(SystemTime::now(), 0);
+    Ok(Hidden::find(
+        policy,
+        &here.home,
+        &here.kept(&no_session).masks,
+    )?)
+}
+
 /// Prints every path that is hidden or protected.
 pub(crate) fn print(policy: &Effective, here: &Surroundings) -> Result<(), Failure> {
-    let no_session = SessionId::new(SystemTime::now(), 0);
-    let hidden = Hidden::find(policy, &here.home, &here.kept(&no_session).masks)?;
+    let hidden = find(policy, here)?;
     let palette = Palette::for_stdout();
     println!("{}", palette.strong("masked"));
     let mut none = true;
@@ -70,7 +79,8 @@ pub(crate) fn print_summary(hidden: &Hidden) {
     warn_of_tracked(hidden);
 }
 
-fn warn_of_tracked(hidden: &Hidden) {
+/// Names masked files whose contents git shows.
+pub(crate) fn warn_of_tracked(hidden: &Hidden) {
     let tracked = hidden.tracked();
     if tracked.is_empty() {
         return;
