@@ -13,6 +13,7 @@ mod commands;
 mod credentials;
 mod doctor;
 mod escapes;
+mod file_systems;
 mod files;
 mod intercepted;
 mod lifetime;
