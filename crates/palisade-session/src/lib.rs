@@ -25,6 +25,7 @@ mod plan;
 mod removal;
 mod run;
 mod sources;
+mod spelling;
 mod state;
 mod supervise;
 mod terminal;

@@ -20,6 +20,8 @@ use palisade_workspace::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use crate::spelling::{SpellingError, covered};
+
 /// How long a session runs before it is watched. What changes until then is found when the watch begins. The kernel takes
 /// ten milliseconds to give a queue of watches up (it waits for all who may be using it), which short commands are spared.
 const BEFORE_WATCHING: Duration = Duration::from_millis(50);
@@ -106,26 +108,35 @@ impl Hidden {
 
     /// Adds the masks to a tree that shows what was looked through, and makes what the host runs read-only where it could be
     /// written, if that is wanted.
-    pub(crate) fn add_to(&self, tree: &mut Vec<TreeEntry>, protect: bool) {
+    ///
+    /// # Errors
+    /// A mount over one of them would not hold.
+    pub(crate) fn add_to(
+        &self,
+        tree: &mut Vec<TreeEntry>,
+        protect: bool,
+    ) -> Result<(), SpellingError> {
         let inside = Inside::new(tree);
         if protect {
-            tree.extend(self.protections(&inside));
+            tree.extend(self.protections(&inside)?);
         }
-        let entries = self.masks.masks.iter().flat_map(|mask| {
-            inside.of(&mask.path).map(|path| TreeEntry::Mask {
-                path,
-                directory: mask.directory,
-            })
-        });
-        let entries: Vec<TreeEntry> = entries.collect();
-        tree.extend(entries);
+        for mask in &self.masks.masks {
+            let places: Vec<PathBuf> = inside.of(&mask.path).collect();
+            if !places.is_empty() {
+                covered(&mask.path, SpellingError::hidden)?;
+            }
+            let directory = mask.directory;
+            let mask = |path| TreeEntry::Mask { path, directory };
+            tree.extend(places.into_iter().map(mask));
+        }
+        Ok(())
     }
 }
 
 impl Hidden {
     /// Binds that keep what the host runs as it is. The folders around it are bound over themselves, because what lies
     /// below a mount point can be moved away with it, and the mount point itself cannot (rename(2)).
-    fn protections(&self, inside: &Inside) -> Vec<TreeEntry> {
+    fn protections(&self, inside: &Inside) -> Result<Vec<TreeEntry>, SpellingError> {
         let mut binds: BTreeMap<PathBuf, (PathBuf, TreeAccess)> = BTreeMap::new();
         for (path, _) in self.masks.protected() {
             for (shown, target) in inside.writable(&path) {
@@ -138,6 +149,7 @@ impl Hidden {
                         .or_insert_with(|| (shown.source.join(folder), TreeAccess::Write));
                 }
                 binds.insert(target, (path.clone(), TreeAccess::Read));
+                covered(&path, SpellingError::protected)?;
             }
         }
         let bind = |(target, (source, access))| TreeEntry::Bind {
@@ -146,7 +158,7 @@ impl Hidden {
             access,
             ownership: Ownership::Agent,
         };
-        binds.into_iter().map(bind).collect()
+        Ok(binds.into_iter().map(bind).collect())
     }
 }
 
@@ -377,6 +389,12 @@ impl Layer {
                 })?;
             }
             if laid {
+                // One that the agent keeps from being looked at is no reason to end the session.
+                if let Err(error @ SpellingError::Hidden { .. }) =
+                    covered(&mask.path, SpellingError::hidden)
+                {
+                    return Err(io::Error::other(error));
+                }
                 self.tell(mask);
             }
         }

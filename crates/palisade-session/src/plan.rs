@@ -21,6 +21,7 @@ use crate::environment::{Bundles, InnerEnvironment, PROXY_PORT};
 use crate::limits::gate_limits;
 use crate::masks::Hidden;
 use crate::sources::{SourceShown, keep_sources};
+use crate::spelling::SpellingError;
 use crate::state::{SessionRecord, StateDir};
 use crate::trust::{Trust, TrustError, Wanted};
 
@@ -134,6 +135,9 @@ pub enum PlanError {
     /// Secrets in what is shown.
     #[error(transparent)]
     Masks(#[from] MaskError),
+    /// A file system on which they cannot be hidden.
+    #[error(transparent)]
+    Spelling(#[from] SpellingError),
 }
 
 impl Plan {
@@ -165,7 +169,7 @@ impl Plan {
         keep_own_folders(&tree, request)?;
         keep_sources(&tree, request.credentials)?;
         let hidden = Hidden::find(policy, request.home, &request.kept.masks)?;
-        hidden.add_to(&mut tree, policy.protect.value);
+        hidden.add_to(&mut tree, policy.protect.value)?;
         let workspace = policy.workspace.value.clone();
         let directory = if is_shown(&tree, request.current_dir) {
             request.current_dir

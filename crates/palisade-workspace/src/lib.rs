@@ -35,6 +35,7 @@ mod plan;
 mod protect;
 pub mod review;
 mod secret_text;
+mod spelling;
 mod system;
 mod trust;
 mod variables;
@@ -51,6 +52,7 @@ pub use paths::{
 pub use plan::{ShownPath, WorkspacePlan, is_shown, workspace_tree};
 pub use protect::held_in_place;
 pub use secret_text::looks_like_secret;
+pub use spelling::leads_past;
 pub use system::{TreeError, system_tree};
 pub use trust::{EXTRA_ROOTS, HostTrust, PHP_SETTINGS, TRUST_BUNDLE, WGET_SETTINGS, trust_tree};
 pub use variables::{Holds, SESSION_VARIABLES};

@@ -19,7 +19,7 @@ enum Sign {
 }
 
 /// Debian packages, and what they are for.
-const DEBIAN: [(Sign, &str, &str); 36] = [
+const DEBIAN: [(Sign, &str, &str); 37] = [
     (Sign::Program("curl"), "curl", "client tests"),
     (Sign::Program("git"), "git", "client tests"),
     (
@@ -87,6 +87,11 @@ const DEBIAN: [(Sign, &str, &str); 36] = [
     (Sign::Program("ps"), "procps", "client and terminal tests"),
     (Sign::Program("setsid"), "util-linux", "terminal tests"),
     (Sign::Program("ip"), "iproute2", "gate tests"),
+    (
+        Sign::Program("lowntfs-3g"),
+        "ntfs-3g",
+        "masks on a file system that ignores case",
+    ),
     (Sign::Program("bwrap"), "bubblewrap", "benches"),
     (
         Sign::Program("socat"),

@@ -6,8 +6,9 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
-use palisade_test_support::{Identity, Invocation, Lab, Need, Skip, each_identity, need};
+use palisade_test_support::{Identity, Invocation, Lab, Need, Policy, Skip, each_identity, need};
 
 use crate::lab;
 
@@ -211,5 +212,150 @@ each_identity! {
         }
         assert_eq!(fs::read_to_string(files.join("big")).unwrap(), "y\n".repeat(1_500_000));
         assert!(palisade(&["review"]).1.contains("pending changes"));
+    }
+}
+
+/// A workspace on NTFS by way of FUSE. With `ignore_case` its server takes every spelling for the same file, as the drives of
+/// Windows do in WSL and the folders of a Mac in its virtual machines. Who runs palisade owns the files.
+fn ntfs(lab: &Lab, options: &str, files: &str) -> Result<Mounts, Skip> {
+    need(&[
+        Need::Program("lowntfs-3g", "ntfs-3g"),
+        Need::Program("mkntfs", "ntfs-3g"),
+    ])?;
+    if !Path::new("/dev/fuse").exists() {
+        return Err(Skip::because(
+            "there is no /dev/fuse",
+            "run the tests where FUSE is",
+        ));
+    }
+    let (folder, image) = (lab.workspace(), lab.path("image"));
+    let (folder, image, uid) = (folder.display(), image.display(), lab.who().uid());
+    Mounts::new(&format!(
+        "truncate -s 8M {image}; mkntfs -F -Q -q {image} >/dev/null 2>&1
+        lowntfs-3g -o silent,uid={uid},gid={uid},umask=077{options} {image} {folder}; cd {folder}
+        {files}"
+    ))
+}
+
+/// Of each kind of rule: by name, by ending and contents, by contents alone.
+const SECRETS: &str = "mkdir tls; for file in .env id_rsa tls/server.pem; do echo '-----BEGIN PRIVATE KEY----- S3CRET' > $file; done";
+/// Ten times the secret where nothing is hidden and all spellings are one.
+const SPELLINGS: &str = "cat .env .ENV .Env id_rsa ID_RSA tls/server.pem tls/Server.PEM TLS/server.pem TLS/SERVER.PEM; \
+    mv .ENV away; cat away; true";
+const ACCESSES: [&str; 4] = ["read", "scratch", "review", "write"];
+
+/// How a session with this script ended, under a policy with these lines about files.
+fn session(mounts: &Mounts, lab: &Lab, filesystem: &str, script: &str) -> Said {
+    let policy = lab.policy(Policy::new().filesystem(filesystem).to_toml());
+    let policy = policy.to_str().unwrap();
+    there(
+        mounts,
+        lab,
+        &[
+            "run", "--quiet", "--policy", policy, "--", "sh", "-c", script,
+        ],
+    )
+}
+
+fn secrets(said: &str) -> usize {
+    said.matches("S3CRET").count()
+}
+
+/// Root's sessions map owners, which FUSE lets nobody do: nothing runs there.
+fn runs(who: Identity, (status, said): &Said) -> bool {
+    if who == Identity::Root {
+        assert!(
+            *status == 125 && said.contains("id-mapped mounts"),
+            "{said}"
+        );
+    }
+    who == Identity::User
+}
+
+each_identity! {
+    fn a_file_that_other_spellings_lead_to_is_refused_and_not_said_to_be_hidden(who) {
+        let lab = lab(who);
+        let mounts = ntfs(&lab, ",ignore_case", SECRETS)?;
+        for access in ACCESSES {
+            let (status, said) = session(&mounts, &lab, &format!("access = {access:?}"), SPELLINGS);
+            assert_eq!((status, secrets(&said)), (125, 0), "{access}: {said}");
+            for text in ["hide \"", "/project/.env\": ", "/project/.ENV\" is the same file", "`unmask`"] {
+                assert!(said.contains(text), "{access} {text}: {said}");
+            }
+        }
+        // The control, and what a mask would have covered: each spelling reads the file.
+        let shown = session(&mounts, &lab, "unmask = [\".env\", \"id_rsa\", \"*.pem\"]", SPELLINGS);
+        if runs(who, &shown) {
+            assert_eq!((shown.0, secrets(&shown.1)), (0, 10), "{}", shown.1);
+        }
+    }
+
+    fn a_masked_folder_is_hidden_by_every_spelling(who) {
+        let lab = lab(who);
+        let mounts = ntfs(&lab, ",ignore_case", "mkdir .ssh; echo S3CRET > .ssh/config")?;
+        let script = "cat .ssh/config .SSH/config .Ssh/CONFIG; ls .SSH .ssh; mv .SSH away; mv .ssh away; cat away/config; echo end";
+        for access in ACCESSES {
+            let hidden = session(&mounts, &lab, &format!("access = {access:?}"), script);
+            if runs(who, &hidden) {
+                assert!(hidden.0 == 0 && hidden.1.contains("\nend\n"), "{access}: {}", hidden.1);
+                assert_eq!(secrets(&hidden.1), 0, "{access}: {}", hidden.1);
+            }
+        }
+        let shown = session(&mounts, &lab, "unmask = [\".ssh\"]", script);
+        if runs(who, &shown) {
+            assert_eq!(secrets(&shown.1), 4, "{}", shown.1);
+        }
+    }
+
+    fn what_the_host_runs_is_not_said_to_be_read_only_where_spellings_lead_past(who) {
+        let lab = lab(who);
+        let mounts = ntfs(&lab, ",ignore_case", "mkdir .git; echo own > .git/config")?;
+        let config = || fs::read_to_string(mounts.path(&lab.workspace().join(".git/config"))).unwrap();
+        let attack = "echo evil > .git/CONFIG; echo end";
+        let (status, said) = session(&mounts, &lab, "access = \"write\"", attack);
+        assert_eq!(status, 125, "{said}");
+        for text in ["keep \"", "/.git/config\" from being written: ", "/.git/CONFIG\" is the same file", "\"review\""] {
+            assert!(said.contains(text), "{text}: {said}");
+        }
+        for access in ["read", "scratch", "review"] {
+            let kept = session(&mounts, &lab, &format!("access = {access:?}"), attack);
+            assert!(!runs(who, &kept) || kept.1.contains("end"), "{access}: {}", kept.1);
+            assert_eq!(config(), "own\n", "{access}");
+        }
+        let open = session(&mounts, &lab, "access = \"write\"\nprotect = false", attack);
+        assert!(!runs(who, &open) || config() == "evil\n", "{}", open.1);
+    }
+
+    fn a_session_ends_when_a_file_appears_that_no_mask_hides(who) {
+        let lab = lab(who);
+        let mounts = ntfs(&lab, ",ignore_case", "")?;
+        let at = |name: &str| mounts.path(&lab.workspace().join(name));
+        let script = "echo > ready; until [ -e .env ]; do sleep 0.01; done; sleep 20; cat .ENV; echo outlived";
+        let ended = std::thread::scope(|scope| {
+            let session = scope.spawn(|| session(&mounts, &lab, "", script));
+            while !at("ready").exists() && !session.is_finished() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            fs::write(at(".env"), "S3CRET\n").unwrap();
+            session.join().unwrap()
+        });
+        if runs(who, &ended) {
+            assert!(ended.0 == 125 && !ended.1.contains("outlived"), "{ended:?}");
+            assert!(ended.1.contains("/project/.ENV\" is the same file"), "{ended:?}");
+            assert_eq!(secrets(&ended.1), 0, "{ended:?}");
+        }
+    }
+
+    fn masks_hold_where_capitals_count(who) {
+        let lab = lab(who);
+        // The same server: what it ignores is what is refused, not what it is.
+        let mounts = ntfs(&lab, "", SECRETS)?;
+        for access in ACCESSES {
+            let hidden = session(&mounts, &lab, &format!("access = {access:?}"), &format!("{SPELLINGS}; echo end"));
+            if runs(who, &hidden) {
+                assert!(hidden.0 == 0 && hidden.1.contains("end\n"), "{access}: {}", hidden.1);
+                assert_eq!(secrets(&hidden.1), 0, "{access}: {}", hidden.1);
+            }
+        }
     }
 }
