@@ -24,8 +24,12 @@ pub fn leads_past(path: &Path) -> io::Result<Option<PathBuf>> {
         return Ok(None);
     };
     let other = path.with_file_name(&name);
+    // Nearly always there is none, and this is all it costs.
+    let Some(second) = open(&other)? else {
+        return Ok(None);
+    };
     // Both are held open, since what nobody holds the kernel may forget, and know by its new spelling alone.
-    let (Some(own), Some(second)) = (open(path)?, open(&other)?) else {
+    let Some(own) = open(path)? else {
         return Ok(None);
     };
     if known_as(&own)? == known_as(&second)? || is_listed(&other)? {
