@@ -21,7 +21,7 @@ pub trait Backend {
     /// How well each control of this spec would be held here.
     fn assess(&self, spec: &BoundarySpec) -> Vec<Assessment>;
 
-    /// Starts building the boundary and returns at once; the agent runs as soon as it stands.
+    /// Starts building the boundary and returns at once; the agent runs once it stands and [`Running::begin`] was called.
     /// Must be called while the process has one thread.
     ///
     /// # Errors
@@ -31,7 +31,13 @@ pub trait Backend {
 
 /// A boundary that is being built or stands. Dropping it ends everything inside.
 pub trait Running {
-    /// Waits until the boundary stands and yields the way to the gate. Called once, before anything else.
+    /// Lets the agent run as soon as the boundary stands. Called once, before or after it does.
+    ///
+    /// # Errors
+    /// The connection to the inside broke.
+    fn begin(&mut self) -> io::Result<()>;
+
+    /// Waits until the boundary stands and yields the way to the gate. Called once, before any event is asked for.
     ///
     /// # Errors
     /// The step that failed, with its cause and the fix.

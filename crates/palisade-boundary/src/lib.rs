@@ -3,7 +3,7 @@
 //! ```text
 //!            probe()            what this machine can do, and what is missing
 //!   Backend  assess(spec)       one Enforcement per control
-//!            start(spec) ─────▶ Running: endpoint(), next_event(), request(), kill()
+//!            start(spec) ─────▶ Running: begin(), endpoint(), next_event(), request(), kill()
 //! ```
 //!
 //! # What a backend promises

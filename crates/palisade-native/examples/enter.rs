@@ -67,6 +67,7 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Result<u8, Box<dyn std::error::Error>> {
     hold_back(&options.filter)?;
     let mut running = NativeBackend.start(&options.spec).map_err(explained)?;
+    running.begin()?;
     let EgressEndpoint::Sockets(sockets) = running.endpoint().map_err(explained)? else {
         return Err("another kind of endpoint".into());
     };

@@ -85,12 +85,13 @@ impl Backend for NativeBackend {
     }
 }
 
-/// What limits rest on is only looked for where there are any: it costs a few file reads.
+/// Control groups are only looked for where a limit wants one: it costs a few file reads.
 fn surroundings(limits: &Limits) -> Surroundings {
-    if *limits == Limits::default() {
-        return Surroundings::default();
+    let here = Surroundings::default();
+    if !limits::want_groups(limits, &here) {
+        return here;
     }
-    Surroundings::read().unwrap_or_default()
+    Surroundings::read().unwrap_or(here)
 }
 
 fn connection() -> Result<(OwnedFd, OwnedFd), StartError> {

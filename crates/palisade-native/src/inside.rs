@@ -94,12 +94,13 @@ fn build(plan: &mut ChildPlan, kept: &[i32]) -> Result<(), Fault> {
     plan.network
         .outbox
         .hand_out(control)
-        .at(SetupStep::HandOver, 0)
+        .at(SetupStep::HandOver, 0)?;
+    wait_for(plan, InitRequest::Begin)
 }
 
 /// Takes on the identity, which new files need, and makes the tree.
 fn build_tree(plan: &ChildPlan) -> Result<(), Fault> {
-    wait_for_the_supervisor(plan)?;
+    wait_for(plan, InitRequest::Proceed)?;
     rights::take_identity(plan.identity)?;
     filesystem::build(&plan.tree)
 }
@@ -155,9 +156,9 @@ fn die_with_the_supervisor() -> Result<(), Fault> {
     set_parent_process_death_signal(Some(Signal::KILL)).at(SetupStep::Sync, 0)
 }
 
-fn wait_for_the_supervisor(plan: &ChildPlan) -> Result<(), Fault> {
+fn wait_for(plan: &ChildPlan, wanted: InitRequest) -> Result<(), Fault> {
     match hear(plan, RecvFlags::empty()) {
-        Ok(Some(InitRequest::Proceed)) => Ok(()),
+        Ok(Some(request)) if request == wanted => Ok(()),
         // Nobody is left to report to.
         Ok(None) => process::exit(1),
         Ok(Some(_)) => Err(Errno::PROTO).at(SetupStep::Sync, 0),

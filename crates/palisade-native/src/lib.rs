@@ -9,6 +9,7 @@
 //!                                          │ routes, capture, sockets        │
 //!                                          │ rights given up ◀───────────────┤ done
 //!   endpoint() ◀──────────── Ready, sockets│                                 │
+//!   begin() ──────────────────────── Begin ▶ (waits for it here)            │
 //!   next_event() ◀──────────────── Started │ vfork ─────────────────────────▶│ agent: Landlock, filter, exec
 //!   next_event() ◀───── Stopped, Exited, … │ reaps, passes signals on        │
 //! ```

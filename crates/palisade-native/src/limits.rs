@@ -67,6 +67,11 @@ pub struct LimitsPlan {
     sampled: Option<u64>,
 }
 
+/// Whether any limit would be held by a control group, if one could be made.
+pub(crate) fn want_groups(limits: &Limits, here: &Surroundings) -> bool {
+    !choice::wanted(limits, here.kernel).is_empty()
+}
+
 /// How well each limit would be held: `limits.processes` always, the others where they are asked for.
 pub fn judge(limits: &Limits, here: &Surroundings) -> Vec<Assessment> {
     let choice = Choice::of(limits, here);

@@ -37,6 +37,14 @@ pub(crate) struct NativeRunning {
 }
 
 impl Running for NativeRunning {
+    fn begin(&mut self) -> io::Result<()> {
+        match self.send(InitRequest::Begin) {
+            // An init that failed already says why; whoever asks for the endpoint hears it.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other,
+        }
+    }
+
     fn endpoint(&mut self) -> Result<EgressEndpoint, StartError> {
         let waiting = || "build the boundary".to_owned();
         match self

@@ -51,6 +51,8 @@ pub enum InitEvent {
 pub enum InitRequest {
     /// The identity maps are written (a session run by root), go on with the set-up.
     Proceed,
+    /// All that the session rests on is known to be right: start the agent.
+    Begin,
     /// Send this signal to the agent.
     Signal {
         /// Signal number.
@@ -205,6 +207,7 @@ impl InitRequest {
     pub fn encode(self) -> [u8; FRAME_LEN] {
         match self {
             Self::Proceed => frame(1, 0, 0, 0),
+            Self::Begin => frame(4, 0, 0, 0),
             Self::Signal { signal } => frame(2, 0, 0, signal),
             Self::Resume { foreground } => frame(3, 0, u32::from(foreground), 0),
         }
@@ -218,6 +221,7 @@ impl InitRequest {
         let (tag, _, index, value) = unframe(bytes)?;
         match tag {
             1 => Ok(Self::Proceed),
+            4 => Ok(Self::Begin),
             2 => Ok(Self::Signal { signal: value }),
             3 => Ok(Self::Resume {
                 foreground: index == 1,
@@ -271,6 +275,7 @@ mod tests {
         }
         for request in [
             InitRequest::Proceed,
+            InitRequest::Begin,
             InitRequest::Signal { signal: 2 },
             InitRequest::Resume { foreground: true },
         ] {

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 
 use palisade_gate::{Gate, GateConfig, Summary};
@@ -12,8 +13,9 @@ use tokio::sync::oneshot;
 
 /// A gate at work. It ends when told to, or on its own when it cannot go on; then [`GateThread::ended`] turns readable.
 pub(crate) struct GateThread {
-    thread: JoinHandle<io::Result<Summary>>,
-    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+    served: Receiver<io::Result<Summary>>,
+    stop: Option<oneshot::Sender<()>>,
     ended: OwnedFd,
 }
 
@@ -22,6 +24,7 @@ impl GateThread {
     pub(crate) fn start(config: GateConfig, endpoint: EgressEndpoint) -> io::Result<Self> {
         raise_descriptor_limit();
         let (stop, stopped) = oneshot::channel::<()>();
+        let (result, served) = channel();
         let (ended, alive) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let thread = std::thread::Builder::new()
             .name("gate".into())
@@ -31,19 +34,24 @@ impl GateThread {
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
                     .max_blocking_threads(4)
-                    .build()?;
+                    .build();
+                let runtime = match runtime {
+                    Ok(runtime) => runtime,
+                    Err(error) => return drop(result.send(Err(error))),
+                };
                 let shutdown = async {
                     // A dropped sender means the supervisor is gone: stop as well.
                     let _ = stopped.await;
                 };
                 let served = runtime.block_on(Gate::new(config).serve(endpoint, shutdown));
-                // A look-up that hangs in the system's resolver must not hold up the end of the session.
+                // Nobody waits for the rest of this thread's end, nor for a look-up that hangs in the system's resolver.
+                let _ = result.send(served.map_err(io::Error::other));
                 runtime.shutdown_background();
-                served.map_err(io::Error::other)
             })?;
         Ok(Self {
             thread,
-            stop,
+            served,
+            stop: Some(stop),
             ended,
         })
     }
@@ -53,13 +61,22 @@ impl GateThread {
         self.ended.as_fd()
     }
 
+    /// Tells the gate to end, without waiting.
+    pub(crate) fn stop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            // A gate that ended on its own is no longer listening, which the join reports.
+            let _ = stop.send(());
+        }
+    }
+
     /// Ends the gate and collects what it counted.
-    pub(crate) fn finish(self) -> io::Result<Summary> {
-        // A gate that ended on its own is no longer listening, which the join below reports.
-        let _ = self.stop.send(());
-        self.thread
-            .join()
-            .map_err(|_| io::Error::other("the gate's thread panicked"))?
+    pub(crate) fn finish(mut self) -> io::Result<Summary> {
+        self.stop();
+        self.served.recv().unwrap_or_else(|_| {
+            // It says nothing only where it panicked, and then it is at its end.
+            let _ = self.thread.join();
+            Err(io::Error::other("the gate's thread panicked"))
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use palisade_boundary::Masker;
 use palisade_config::Effective;
@@ -17,7 +17,7 @@ use palisade_workspace::{
     Located, Mask, MaskError, MaskPattern, MaskRule, MaskRules, MaskWatch, Masks, Why,
     WrittenPattern, held_in_place, tracked,
 };
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use crate::spelling::{SpellingError, covered};
@@ -57,6 +57,13 @@ impl Hidden {
     /// # Errors
     /// A folder cannot be read for another reason than its permissions.
     pub fn find(policy: &Effective, home: &Path, kept: &Path) -> Result<Self, MaskError> {
+        let mut hidden = Self::recall(policy, home, kept)?;
+        hidden.confirm()?;
+        Ok(hidden)
+    }
+
+    /// What an earlier session found, where one did: it holds once [`Hidden::confirm`] was asked.
+    pub(crate) fn recall(policy: &Effective, home: &Path, kept: &Path) -> Result<Self, MaskError> {
         let workspace = policy.workspace.value.clone();
         let home = home.canonicalize().unwrap_or_else(|_| home.to_path_buf());
         let (mask, unmask) = (written(&policy.mask), written(&policy.unmask));
@@ -71,12 +78,17 @@ impl Hidden {
             real: workspace,
             folder: true,
         });
-        let masks = Masks::find(&rules, shown, Some(kept))?;
+        let masks = Masks::recall(&rules, shown, Some(kept))?;
         Ok(Self {
             rules,
             masks,
             kept: kept.to_path_buf(),
         })
+    }
+
+    /// Looks at all that was only recalled, and says whether anything else has to be hidden or protected than was.
+    pub(crate) fn confirm(&mut self) -> Result<bool, MaskError> {
+        self.masks.confirm(&self.rules, Some(&self.kept))
     }
 
     /// All that is hidden, by path.
@@ -255,31 +267,91 @@ impl Inside {
     }
 }
 
-/// Looks after masks while the agent runs. When it cannot, [`MaskThread::ended`] turns readable.
-pub(crate) struct MaskThread {
+/// Looks after masks while the agent runs.
+pub(crate) struct MaskKeeper {
+    /// Until watching begins.
+    waiting: Option<(Hidden, Layer)>,
+    from: Instant,
+    watcher: Option<Watcher>,
+}
+
+/// A thread that watches. When it cannot go on, `ended` turns readable.
+struct Watcher {
     thread: JoinHandle<io::Result<BTreeSet<PathBuf>>>,
     stop: Option<OwnedFd>,
     stopping: Arc<AtomicBool>,
     ended: OwnedFd,
 }
 
-impl MaskThread {
-    pub(crate) fn start(
+impl MaskKeeper {
+    /// From now on.
+    pub(crate) fn new(
         hidden: Hidden,
         tree: &[TreeEntry],
         masker: Box<dyn Masker>,
         notices: Arc<dyn Notice>,
-    ) -> io::Result<Self> {
-        let flags = rustix::pipe::PipeFlags::CLOEXEC;
-        let (ended, alive) = rustix::pipe::pipe_with(flags)?;
-        let (stopped, stop) = rustix::pipe::pipe_with(flags)?;
-        let mut layer = Layer {
+    ) -> Self {
+        let layer = Layer {
             rules: Arc::clone(&hidden.rules),
             inside: Inside::new(tree),
             masker,
             notices,
             told: 0,
         };
+        Self {
+            waiting: Some((hidden, layer)),
+            from: Instant::now() + BEFORE_WATCHING,
+            watcher: None,
+        }
+    }
+
+    /// When [`MaskKeeper::begin`] wants to be called.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.waiting.as_ref().map(|_| self.from)
+    }
+
+    /// Begins to watch.
+    pub(crate) fn begin(&mut self) -> io::Result<()> {
+        if let Some((hidden, layer)) = self.waiting.take() {
+            self.watcher = Some(Watcher::start(hidden, layer)?);
+        }
+        Ok(())
+    }
+
+    /// Readable once nothing is looked after any more.
+    pub(crate) fn ended(&self) -> Option<BorrowedFd<'_>> {
+        self.watcher.as_ref().map(|watcher| watcher.ended.as_fd())
+    }
+
+    /// Tells it to end, without waiting.
+    pub(crate) fn stop(&mut self) {
+        if let Some(watcher) = &mut self.watcher {
+            watcher.stop();
+        }
+    }
+
+    /// Ends it and yields what came that the host would run.
+    pub(crate) fn finish(mut self) -> io::Result<BTreeSet<PathBuf>> {
+        self.stop();
+        if let Some(watcher) = self.watcher {
+            let joined = watcher.thread.join();
+            return joined.unwrap_or_else(|_| Err(io::Error::other("its thread panicked")));
+        }
+        let Some((mut hidden, _)) = self.waiting else {
+            return Ok(BTreeSet::new());
+        };
+        let came = hidden
+            .masks
+            .protected_since(&hidden.rules, Some(&hidden.kept));
+        came.map_err(io::Error::other)
+    }
+}
+
+impl Watcher {
+    fn start(hidden: Hidden, mut layer: Layer) -> io::Result<Self> {
+        let flags = rustix::pipe::PipeFlags::CLOEXEC;
+        let (ended, alive) = rustix::pipe::pipe_with(flags)?;
+        let (stopped, stop) = rustix::pipe::pipe_with(flags)?;
         let stopping = Arc::<AtomicBool>::default();
         let seen = Arc::clone(&stopping);
         let thread = std::thread::Builder::new()
@@ -287,7 +359,7 @@ impl MaskThread {
             .spawn(move || {
                 // Closing this end is what the supervisor sees, however the thread ends.
                 let _alive = alive;
-                look_after(hidden, &mut layer, stopped.as_fd(), &seen)
+                watch(hidden, &mut layer, stopped.as_fd(), &seen)
             })?;
         Ok(Self {
             thread,
@@ -297,41 +369,19 @@ impl MaskThread {
         })
     }
 
-    /// Readable once the thread has ended.
-    pub(crate) fn ended(&self) -> BorrowedFd<'_> {
-        self.ended.as_fd()
-    }
-
-    /// Tells it to end, without waiting.
-    pub(crate) fn stop(&mut self) {
+    fn stop(&mut self) {
         self.stopping.store(true, Ordering::Relaxed);
         self.stop = None;
     }
-
-    /// Ends it and yields what came that the host would run.
-    pub(crate) fn finish(mut self) -> io::Result<BTreeSet<PathBuf>> {
-        self.stop();
-        self.thread
-            .join()
-            .unwrap_or_else(|_| Err(io::Error::other("its thread panicked")))
-    }
 }
 
-fn look_after(
+fn watch(
     hidden: Hidden,
     layer: &mut Layer,
     stopped: BorrowedFd<'_>,
     stopping: &AtomicBool,
 ) -> io::Result<BTreeSet<PathBuf>> {
-    let Hidden {
-        rules,
-        mut masks,
-        kept,
-    } = hidden;
-    if wait(&[stopped], Some(BEFORE_WATCHING))?[0] {
-        let came = masks.protected_since(&rules, Some(&kept));
-        return came.map_err(io::Error::other);
-    }
+    let Hidden { rules, masks, kept } = hidden;
     let (mut watch, news) =
         MaskWatch::start(rules, masks, Some(&kept), stopping).map_err(io::Error::other)?;
     layer.lay(&news.masks)?;
@@ -342,7 +392,7 @@ fn look_after(
         ));
     }
     loop {
-        let [told, stopped] = wait(&[watch.source(), stopped], None)?;
+        let [told, stopped] = wait(&[watch.source(), stopped])?;
         if stopped || told {
             // What came last is told of before the session ends.
             let news = watch.read()?;
@@ -355,14 +405,9 @@ fn look_after(
 }
 
 /// Waits until one of them is readable, and says which are.
-fn wait<const N: usize>(
-    sources: &[BorrowedFd<'_>; N],
-    most: Option<Duration>,
-) -> io::Result<[bool; N]> {
+fn wait<const N: usize>(sources: &[BorrowedFd<'_>; N]) -> io::Result<[bool; N]> {
     let mut sources = sources.each_ref().map(|fd| PollFd::new(fd, PollFlags::IN));
-    let most = most.map(Timespec::try_from).transpose();
-    let most = most.map_err(io::Error::other)?;
-    match poll(&mut sources, most.as_ref()) {
+    match poll(&mut sources, None) {
         Ok(_) | Err(Errno::INTR) => {}
         Err(errno) => return Err(errno.into()),
     }

@@ -99,8 +99,10 @@ pub struct Plan {
     pub(crate) volumes_folder: PathBuf,
     /// The session whose changes this one goes on with.
     pub(crate) continues: Option<SessionRecord>,
-    /// What is masked; taken by the thread that looks after it.
+    /// What is masked, as it was recalled; taken by who looks after it.
     pub(crate) hidden: Option<Hidden>,
+    /// How many entries of the tree come before what masks and protects.
+    bare: usize,
     /// What is trusted on both sides of the gate.
     pub(crate) trust: Trust,
     /// The gate's bounds.
@@ -168,7 +170,8 @@ impl Plan {
             .map(|(found, real)| show_program(&mut tree, found, real));
         keep_own_folders(&tree, request)?;
         keep_sources(&tree, request.credentials)?;
-        let hidden = Hidden::find(policy, request.home, &request.kept.masks)?;
+        let hidden = Hidden::recall(policy, request.home, &request.kept.masks)?;
+        let bare = tree.len();
         hidden.add_to(&mut tree, policy.protect.value)?;
         let workspace = policy.workspace.value.clone();
         let directory = if is_shown(&tree, request.current_dir) {
@@ -219,6 +222,7 @@ impl Plan {
             volumes_folder: request.kept.volumes.clone(),
             continues: None,
             hidden: Some(hidden),
+            bare,
             trust,
             limits: gate_limits(&policy.gate_limits),
             id,
@@ -236,7 +240,20 @@ impl Plan {
         Ok(())
     }
 
-    /// What is masked.
+    /// Looks at all that masks were only recalled for. Says whether the tree is another one now.
+    pub(crate) fn confirm_masks(&mut self) -> Result<bool, PlanError> {
+        let Some(hidden) = &mut self.hidden else {
+            return Ok(false);
+        };
+        let differs = hidden.confirm()?;
+        if differs {
+            self.spec.tree.truncate(self.bare);
+            hidden.add_to(&mut self.spec.tree, self.protect)?;
+        }
+        Ok(differs)
+    }
+
+    /// What is masked, as it was recalled.
     pub fn hidden(&self) -> Option<&Hidden> {
         self.hidden.as_ref()
     }

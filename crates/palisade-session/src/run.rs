@@ -18,8 +18,8 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use crate::changes::{Changed, ContinueError, RecordedOwners};
 use crate::gate_thread::GateThread;
 use crate::leftovers::to_look_at;
-use crate::masks::MaskThread;
-use crate::plan::Plan;
+use crate::masks::MaskKeeper;
+use crate::plan::{Plan, PlanError};
 use crate::state::{Ending as RecordedEnding, SessionRecord, StateDir, StateError};
 use crate::supervise::{Ending, HANDLED, Supervisor};
 use crate::terminal::Terminal;
@@ -74,6 +74,9 @@ pub enum RunError {
     /// The audit log.
     #[error(transparent)]
     Audit(#[from] SinkError),
+    /// What was planned does not hold any more.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     /// The boundary.
     #[error("{0}")]
     Start(StartError),
@@ -96,7 +99,11 @@ impl RunError {
             Self::State(_) | Self::Audit(_) => Some(
                 "palisade keeps its logs in $XDG_STATE_HOME/palisade or ~/.local/state/palisade",
             ),
-            Self::Continue(_) | Self::Gate(_) | Self::Masks(_) | Self::Own(..) => None,
+            Self::Continue(_)
+            | Self::Plan(_)
+            | Self::Gate(_)
+            | Self::Masks(_)
+            | Self::Own(..) => None,
         }
     }
 }
@@ -124,19 +131,38 @@ pub fn run(
         .map_err(own("take over signals"))?;
     let mut terminal = Terminal::open();
     plan.spec.foreground = terminal.lend_at_once();
-    let log = Log::open(&plan, backend.name(), state)?;
     let _volumes = hold_volumes(&plan)?;
-    let kept = keep_changes(&plan, state)?;
-    let mut running = backend.start(&plan.spec).map_err(RunError::Start)?;
+    let mut log = None;
+    let mut kept = None;
+    if changes::kept_folder(&plan).is_some() {
+        // What is shown lies in the session's folder, so that comes first.
+        log = Some(Log::open(&plan, backend.name(), state)?);
+        kept = keep_changes(&plan, state)?;
+    }
+    let started = backend.start(&plan.spec);
+    // While the boundary is being built, there is time for the rest.
+    let log = match log {
+        Some(log) => log,
+        None => Log::open(&plan, backend.name(), state)?,
+    };
+    // What was recalled may be gone, so that it could not even be started.
+    let started = if plan.confirm_masks()? {
+        drop(started);
+        backend.start(&plan.spec)
+    } else {
+        started
+    };
+    let mut running = started.map_err(RunError::Start)?;
     if let Some(kept) = &kept {
         let noted = changes::note_process(&kept.0, running.process());
         noted.map_err(own("note the session's process"))?;
     }
-    let endpoint = running.endpoint().map_err(RunError::Start)?;
-    close_own_memory().map_err(own("close palisade's memory to others"))?;
+    running.begin().map_err(own("start the agent"))?;
     let notices = Arc::clone(&handed.notices);
     let config = gate_config(&mut plan, handed, &log);
-    let gate = GateThread::start(config, endpoint).map_err(own("start the gate"))?;
+    let endpoint = running.endpoint().map_err(RunError::Start)?;
+    close_own_memory().map_err(own("close palisade's memory to others"))?;
+    let mut gate = GateThread::start(config, endpoint).map_err(own("start the gate"))?;
     let mut masks =
         look_after_masks(&mut plan, &mut *running, notices).map_err(own("look after masks"))?;
     let ending = Supervisor {
@@ -144,20 +170,21 @@ pub fn run(
         terminal: &mut terminal,
         signals: &signals,
         gate_ended: gate.ended(),
-        masks_ended: masks.as_ref().map(MaskThread::ended),
+        masks: masks.as_mut(),
     }
     .run();
     drop(terminal);
     // Whatever happened above, nothing inside may outlive this point, and the gate's last events come after it.
     running.kill();
+    gate.stop();
     if let Some(masks) = &mut masks {
         masks.stop();
     }
     let changed = kept.and_then(|kept| kept.conclude(&log.record));
+    let masked = masks.map(MaskKeeper::finish).transpose();
     let summary = gate
         .finish()
         .map_err(|error| RunError::Gate(error.to_string()))?;
-    let masked = masks.map(MaskThread::finish).transpose();
     let outcome = match ending.map_err(own("watch the session"))? {
         Ending::Exited(code) => Outcome::Exited(code),
         Ending::Killed(signal, limit) => Outcome::Killed(signal, limit),
@@ -222,16 +249,21 @@ fn hold_volumes(plan: &Plan) -> Result<Vec<File>, RunError> {
     Ok(held.collect::<Result<_, _>>()?)
 }
 
-/// Starts the thread that masks what appears while the agent runs, where the boundary has a hand for it.
+/// Who masks what appears while the agent runs, where the boundary has a hand for it.
 fn look_after_masks(
     plan: &mut Plan,
     running: &mut dyn Running,
     notices: Arc<dyn Notice>,
-) -> io::Result<Option<MaskThread>> {
+) -> io::Result<Option<MaskKeeper>> {
     let (Some(hidden), Some(masker)) = (plan.hidden.take(), running.masker()?) else {
         return Ok(None);
     };
-    MaskThread::start(hidden, &plan.spec.tree, masker, notices).map(Some)
+    Ok(Some(MaskKeeper::new(
+        hidden,
+        &plan.spec.tree,
+        masker,
+        notices,
+    )))
 }
 
 /// From here on the process holds secrets: no debugger and no other program of the same user reads its memory, and none of

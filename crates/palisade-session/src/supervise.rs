@@ -9,6 +9,7 @@ use palisade_sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal;
 
+use crate::masks::MaskKeeper;
 use crate::terminal::Terminal;
 
 /// Signals palisade takes instead of dying or stopping: they are meant for the agent.
@@ -58,8 +59,8 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) terminal: &'a mut Terminal,
     pub(crate) signals: &'a SignalFd,
     pub(crate) gate_ended: BorrowedFd<'a>,
-    /// Readable once masks are not looked after any more, where they are.
-    pub(crate) masks_ended: Option<BorrowedFd<'a>>,
+    /// What looks after masks, where anything does.
+    pub(crate) masks: Option<&'a mut MaskKeeper>,
 }
 
 impl Supervisor<'_> {
@@ -80,28 +81,40 @@ impl Supervisor<'_> {
                     return Ok(ending);
                 }
             }
-            if deadline.is_some_and(|at| Instant::now() >= at) {
+            let now = Instant::now();
+            if deadline.is_some_and(|at| now >= at) {
                 self.running.kill();
                 return Ok(Ending::Killed(Signal::KILL.as_raw(), None));
+            }
+            if self.masks_due().is_some_and(|at| now >= at)
+                && let Some(masks) = &mut self.masks
+            {
+                masks.begin()?;
             }
         }
     }
 
+    fn masks_due(&self) -> Option<Instant> {
+        self.masks.as_ref().and_then(|masks| masks.due())
+    }
+
     /// Waits for something to do.
     fn wait(&self, deadline: Option<Instant>) -> io::Result<Ready> {
-        let timeout = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        let next = [deadline, self.masks_due()].into_iter().flatten().min();
+        let timeout = next.map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = timeout.map(|left| Timespec {
             tv_sec: left.as_secs().cast_signed(),
             tv_nsec: left.subsec_nanos().into(),
         });
         let event_source = self.running.event_source();
+        let masks_ended = self.masks.as_ref().and_then(|masks| masks.ended());
         let mut fds = [
             PollFd::new(&event_source, PollFlags::IN),
             PollFd::new(self.signals, PollFlags::IN),
             PollFd::new(&self.gate_ended, PollFlags::IN),
             // Once more what is there already, where there is nothing else.
             PollFd::new(
-                self.masks_ended.as_ref().unwrap_or(&self.gate_ended),
+                masks_ended.as_ref().unwrap_or(&self.gate_ended),
                 PollFlags::IN,
             ),
         ];

@@ -2,7 +2,8 @@
 //!
 //! A mask is a mount of something empty over one path, which costs nothing where there is none. To know the paths, the shown
 //! folders have to be looked through. That is done once; a list is kept, and the next session asks each folder only
-//! whether it is as it was (its inode and the time of its last change, which a program cannot set).
+//! whether it is as it was (its inode and the time of its last change, which a program cannot set). The list is believed
+//! first, so that a boundary can be built on it, and confirmed before the agent starts.
 //!
 //! ```text
 //!   table, pattern, matching, rules   which names, and what the policy adds or takes out
@@ -82,7 +83,7 @@ struct Root {
 /// What is known of it.
 #[derive(Debug)]
 enum Known {
-    /// All that people keep is as it was, so the rest of the list was not even decoded.
+    /// As it is kept: all that people keep is as it was, so the list was not even read whole.
     AsItWas(Kept),
     Tree(Tree),
 }
@@ -128,30 +129,81 @@ impl Masks {
         Self::find_with(rules, shown, kept, TICK)
     }
 
+    /// The same, with lists that are believed as they are, until [`Masks::confirm`]: nothing is looked at that has a list.
+    ///
+    /// # Errors
+    /// As for [`Masks::find`].
+    pub fn recall(
+        rules: &MaskRules,
+        shown: Vec<Located>,
+        kept: Option<&Path>,
+    ) -> Result<Self, MaskError> {
+        Self::recall_with(rules, shown, kept, TICK)
+    }
+
+    fn recall_with(
+        rules: &MaskRules,
+        shown: Vec<Located>,
+        kept: Option<&Path>,
+        tick: Duration,
+    ) -> Result<Self, MaskError> {
+        let mut found = Self {
+            masks: Vec::new(),
+            roots: Vec::new(),
+            shown,
+        };
+        let whole = found.whole(rules);
+        for root in outermost(&found.shown) {
+            if root.folder && !whole.iter().any(|mask| mask.path == root.real) {
+                let known = recall(rules, &root.real, kept, tick)
+                    .map_err(|error| MaskError::new(&root.real, error))?;
+                found.roots.push(Root {
+                    path: root.real.clone(),
+                    known,
+                });
+            }
+        }
+        found.masks = found.collect(whole);
+        Ok(found)
+    }
+
     fn find_with(
         rules: &MaskRules,
         shown: Vec<Located>,
         kept: Option<&Path>,
         tick: Duration,
     ) -> Result<Self, MaskError> {
-        let mut roots = Vec::new();
-        for root in outermost(&shown) {
-            if root.folder && of_root(rules, root).is_none() {
-                let known = look_through(rules, &root.real, kept, tick)
-                    .map_err(|error| MaskError::new(&root.real, error))?;
-                roots.push(Root {
-                    path: root.real.clone(),
-                    known,
-                });
-            }
-        }
-        let mut found = Self {
-            masks: Vec::new(),
-            shown,
-            roots,
-        };
-        found.masks = found.collect(rules);
+        let mut found = Self::recall_with(rules, shown, kept, tick)?;
+        found.confirm_with(rules, kept, tick)?;
         Ok(found)
+    }
+
+    /// Asks whether what people keep is as the lists say, and looks anew where it is not. Says whether anything has to be
+    /// masked or protected otherwise than was recalled.
+    ///
+    /// # Errors
+    /// As for [`Masks::find`].
+    pub fn confirm(&mut self, rules: &MaskRules, kept: Option<&Path>) -> Result<bool, MaskError> {
+        self.confirm_with(rules, kept, TICK)
+    }
+
+    fn confirm_with(
+        &mut self,
+        rules: &MaskRules,
+        kept: Option<&Path>,
+        tick: Duration,
+    ) -> Result<bool, MaskError> {
+        let mut renewed = false;
+        let before = self.protected();
+        for root in &mut self.roots {
+            renewed |= confirm(rules, root, kept, tick)
+                .map_err(|error| MaskError::new(&root.path, error))?;
+        }
+        // What a file that is shown by itself holds, and where links lead to, is in no list.
+        let masks = self.collect(self.whole(rules));
+        let differs = masks != self.masks || (renewed && before != self.protected());
+        self.masks = masks;
+        Ok(differs)
     }
 
     /// Looks into the folders whose list was believed, and yields what is to be masked beside what is masked already.
@@ -182,7 +234,13 @@ impl Masks {
         kept: Option<&Path>,
     ) -> Result<BTreeSet<PathBuf>, MaskError> {
         let before = self.protected();
-        self.look_again(rules, kept, &[Part::Kept], &NEVER)?;
+        for root in &mut self.roots {
+            let renewed = match &root.known {
+                Known::AsItWas(_) => confirm(rules, root, kept, TICK).map(drop),
+                Known::Tree(_) => look_again(rules, root, kept, &[Part::Kept], &NEVER).map(drop),
+            };
+            renewed.map_err(|error| MaskError::new(&root.path, error))?;
+        }
         Ok(self.protected_beside(&before))
     }
 
@@ -219,12 +277,10 @@ impl Masks {
     ) -> Result<bool, MaskError> {
         let mut any = false;
         for root in &mut self.roots {
-            let (tree, changed) = look_again(rules, root, kept, parts, stop)
+            any |= look_again(rules, root, kept, parts, stop)
                 .map_err(|error| MaskError::new(&root.path, error))?;
-            root.known = Known::Tree(tree);
-            any |= changed;
         }
-        self.masks = self.collect(rules);
+        self.masks = self.collect(self.whole(rules));
         Ok(any)
     }
 
@@ -241,12 +297,16 @@ impl Masks {
         all
     }
 
-    fn collect(&self, rules: &MaskRules) -> Vec<Mask> {
+    /// Shown paths that are masked as a whole.
+    fn whole(&self, rules: &MaskRules) -> Vec<Mask> {
+        let roots = outermost(&self.shown).into_iter();
+        roots.filter_map(|root| of_root(rules, root)).collect()
+    }
+
+    fn collect(&self, whole: Vec<Mask>) -> Vec<Mask> {
         let mut found: BTreeMap<PathBuf, Mask> = BTreeMap::new();
         let mut put = |mask: Mask| found.entry(mask.path.clone()).or_insert(mask).rule;
-        for root in outermost(&self.shown) {
-            of_root(rules, root).map(&mut put);
-        }
+        whole.into_iter().map(&mut put).for_each(drop);
         for root in &self.roots {
             for masked in root.masked() {
                 put(Mask {
@@ -343,48 +403,76 @@ fn of_root(rules: &MaskRules, root: &Located) -> Option<Mask> {
     })
 }
 
-fn look_through(
+fn recall(
     rules: &MaskRules,
     root: &Path,
     folder: Option<&Path>,
     tick: Duration,
 ) -> io::Result<Known> {
-    let at = open(root)?;
-    let at = at.as_fd();
-    let place = Place {
-        rules,
-        root,
-        at,
-        tick,
-        stop: &NEVER,
-    };
     let kept = folder.and_then(|folder| {
         let file = index::path(folder, root);
         Kept::read(&file, root, rules.digest())
     });
     if let Some(kept) = kept {
-        if kept.is_as_it_was(|path, time, inode| is_as_it_was(at, path, time, inode)) {
-            return Ok(Known::AsItWas(kept));
-        }
-        if let Some(mut tree) = kept.tree() {
-            if tree.renew(place, Part::Kept)? {
-                keep(rules, root, &tree, folder);
-            }
-            return Ok(Known::Tree(tree));
-        }
+        return Ok(Known::AsItWas(kept));
     }
+    let at = open(root)?;
+    let place = Place {
+        rules,
+        root,
+        at: at.as_fd(),
+        tick,
+        stop: &NEVER,
+    };
     let tree = Tree::new(place)?;
     keep(rules, root, &tree, folder);
     Ok(Known::Tree(tree))
 }
 
+/// Says whether it had to be looked into. A tree is what was seen, not what was recalled.
+fn confirm(
+    rules: &MaskRules,
+    root: &mut Root,
+    folder: Option<&Path>,
+    tick: Duration,
+) -> io::Result<bool> {
+    let Known::AsItWas(kept) = &root.known else {
+        return Ok(false);
+    };
+    let at = open(&root.path)?;
+    let at = at.as_fd();
+    if kept.is_as_it_was(|path, time, inode| is_as_it_was(at, path, time, inode)) {
+        return Ok(false);
+    }
+    let place = Place {
+        rules,
+        root: &root.path,
+        at,
+        tick,
+        stop: &NEVER,
+    };
+    let (tree, changed) = match kept.tree() {
+        Some(mut tree) => {
+            let changed = tree.renew(place, Part::Kept)?;
+            (tree, changed)
+        }
+        None => (Tree::new(place)?, true),
+    };
+    if changed {
+        keep(rules, &root.path, &tree, folder);
+    }
+    root.known = Known::Tree(tree);
+    Ok(true)
+}
+
+/// Says whether anything changed.
 fn look_again(
     rules: &MaskRules,
     root: &mut Root,
     folder: Option<&Path>,
     parts: &[Part],
     stop: &AtomicBool,
-) -> io::Result<(Tree, bool)> {
+) -> io::Result<bool> {
     let at = open(&root.path)?;
     let place = Place {
         rules,
@@ -410,7 +498,8 @@ fn look_again(
     if changed {
         keep(rules, &root.path, &tree, folder);
     }
-    Ok((tree, changed))
+    root.known = Known::Tree(tree);
+    Ok(changed)
 }
 
 fn open(root: &Path) -> io::Result<OwnedFd> {

@@ -140,6 +140,24 @@ fn home_of(uid: u32) -> Option<PathBuf> {
 
 /// The real path as far as it exists, then the rest with `..` taken out: what the kernel would arrive at.
 pub(crate) fn real_path(path: &Path) -> PathBuf {
+    let mut rest = Vec::new();
+    let mut front = path;
+    loop {
+        if let Ok(real) = front.canonicalize() {
+            return rest.iter().rev().fold(real, |path, name| path.join(name));
+        }
+        match (front.file_name(), front.parent()) {
+            (Some(name), Some(parent)) => {
+                rest.push(name);
+                front = parent;
+            }
+            _ => return real_path_by_steps(path),
+        }
+    }
+}
+
+/// The same, name by name, for what steps back from something that is not there.
+fn real_path_by_steps(path: &Path) -> PathBuf {
     let mut done = PathBuf::from("/");
     for part in path.components() {
         match part {

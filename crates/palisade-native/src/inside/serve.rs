@@ -122,7 +122,7 @@ fn answer(plan: &ChildPlan, agent: Pid) -> bool {
             let _ = kill_process_group(agent, Signal::CONT);
         }
         Err(Errno::AGAIN) => {}
-        Ok(None | Some(InitRequest::Proceed)) | Err(_) => return false,
+        Ok(None | Some(InitRequest::Proceed | InitRequest::Begin)) | Err(_) => return false,
     }
     true
 }

@@ -77,18 +77,24 @@ const MAX_DEPTH: usize = 16;
 const DELEGATION: &str = "run palisade as `systemd-run --user --scope -p Delegate=yes palisade …`, which gives it a \
      control group of its own";
 
+/// The limits that want a control group.
+pub(super) fn wanted(limits: &Limits, kernel: (u32, u32)) -> Vec<Control> {
+    let mut wanted = Vec::new();
+    if limits.memory.is_some() {
+        wanted.push(Control::Memory);
+    }
+    if limits.cpus.is_some() {
+        wanted.push(Control::Cpus);
+    }
+    if limits.processes.is_some() && kernel < PROCESSES_COUNTED_APART {
+        wanted.push(Control::Processes);
+    }
+    wanted
+}
+
 impl Choice {
     pub(super) fn of(limits: &Limits, here: &Surroundings) -> Self {
-        let mut wanted = Vec::new();
-        if limits.memory.is_some() {
-            wanted.push(Control::Memory);
-        }
-        if limits.cpus.is_some() {
-            wanted.push(Control::Cpus);
-        }
-        if limits.processes.is_some() && here.kernel < PROCESSES_COUNTED_APART {
-            wanted.push(Control::Processes);
-        }
+        let wanted = wanted(limits, here.kernel);
         let unified = here.groups.unified.as_ref();
         let found = unified.and_then(|u| unified_place(u, &wanted));
         let (place, covered) = found.unzip();

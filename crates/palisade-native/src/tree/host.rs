@@ -5,14 +5,13 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use palisade_boundary::{Identity, StartError};
 use palisade_protocol::{Ownership, TreeAccess};
 use palisade_sys::idmap::{IdPair, user_namespace};
 use palisade_sys::mount::{Attributes, set_attributes};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 
@@ -53,33 +52,37 @@ impl Opener {
         ownership: Ownership,
     ) -> Result<(Source, bool), StartError> {
         let what = || format!("show {} inside", path.display());
-        let metadata = fs::symlink_metadata(path).map_err(|e| cannot(what(), os(&e)))?;
         let read_only = access == TreeAccess::Read;
-        let source = match self {
-            Self::Child => Source::Host {
-                path: CString::new(path.as_os_str().as_bytes())
-                    .map_err(|_| cannot(what(), "the path holds a zero byte".into()))?,
-                read_only,
-            },
-            Self::Supervisor(mapper) => {
-                let owner =
-                    (ownership == Ownership::Agent).then(|| (metadata.uid(), metadata.gid()));
-                Source::Tree(mapper.open(path, read_only, owner)?)
+        match self {
+            Self::Child => {
+                let metadata = fs::symlink_metadata(path).map_err(|e| cannot(what(), os(&e)))?;
+                let path = CString::new(path.as_os_str().as_bytes())
+                    .map_err(|_| cannot(what(), "the path holds a zero byte".into()))?;
+                Ok((Source::Host { path, read_only }, metadata.is_dir()))
             }
-        };
-        Ok((source, metadata.is_dir()))
+            Self::Supervisor(mapper) => {
+                let failed = |e: Errno| cannot(what(), os(&e.into()));
+                let place = open_place(path).map_err(failed)?;
+                let own = fstat(&place).map_err(failed)?;
+                let owner = (ownership == Ownership::Agent).then_some((own.st_uid, own.st_gid));
+                let tree = mapper.map(path, &place, read_only, owner)?;
+                let directory = FileType::from_raw_mode(own.st_mode).is_dir();
+                Ok((Source::Tree(tree), directory))
+            }
+        }
     }
 }
 
 impl Mapper {
-    fn open(
+    fn map(
         &mut self,
         path: &Path,
+        place: &OwnedFd,
         read_only: bool,
         owner: Option<(u32, u32)>,
     ) -> Result<OwnedFd, StartError> {
         let failed = |e: &io::Error| cannot(format!("show {} inside", path.display()), os(e));
-        let tree = open_tree(path).map_err(|e| failed(&e.into()))?;
+        let tree = copy_tree(place).map_err(|e| failed(&e.into()))?;
         let mut attributes = Attributes {
             read_only,
             no_set_uid: true,
@@ -123,10 +126,17 @@ impl Mapper {
 /// A copy of the tree of mounts at a path that has no symbolic link in it. For use after `clone` as well, with the path
 /// as a C string.
 pub(crate) fn open_tree(path: impl rustix::path::Arg) -> rustix::io::Result<OwnedFd> {
+    copy_tree(&open_place(path)?)
+}
+
+fn open_place(path: impl rustix::path::Arg) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     // The caller resolved the links when it decided; one that turned up since could lead elsewhere.
     let resolve = ResolveFlags::NO_SYMLINKS;
-    let place = rustix::fs::openat2(CWD, path, flags, Mode::empty(), resolve)?;
+    rustix::fs::openat2(CWD, path, flags, Mode::empty(), resolve)
+}
+
+fn copy_tree(place: &OwnedFd) -> rustix::io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_RECURSIVE

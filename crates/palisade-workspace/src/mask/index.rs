@@ -5,9 +5,9 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::content::Kind;
@@ -16,7 +16,7 @@ use super::scan::{FileId, Finding, Look, Manner, Why, join};
 use super::tree::{Folder, In, Tree};
 use super::workers::spread;
 
-const MAGIC: &[u8] = b"palisade masks 2\n";
+const MAGIC: &[u8] = b"palisade masks 3\n";
 
 /// Largest file that is read: some three million folders.
 const MOST_BYTES: u64 = 512 << 20;
@@ -32,14 +32,21 @@ pub(super) fn path(folder: &Path, root: &Path) -> PathBuf {
     folder.join(name)
 }
 
-/// A file that was read.
+/// Before the head: what file it is, by which rules it was made, and how long the head is.
+const FRONT: usize = MAGIC.len() + 32 + 8;
+
+/// What is read at once: the front, and the head of most.
+const FIRST: usize = 32 << 10;
+
+/// A file whose head was read: what follows from the tree, and what an unchanged one is known by. The tree itself is only
+/// read where something changed.
 #[derive(Debug)]
 pub(super) struct Kept {
-    bytes: Vec<u8>,
+    file: File,
+    head: Vec<u8>,
     /// Where the parts begin that are decoded only where they are needed.
     checks: usize,
     paths: usize,
-    tree: usize,
     /// How many checks there are.
     count: usize,
     /// What follows from the tree, so that an unchanged one need not be decoded.
@@ -63,17 +70,34 @@ const CHECK: usize = 24;
 impl Kept {
     /// Reads a file; none if there is none of this root and these rules.
     pub(super) fn read(file: &Path, root: &Path, digest: &[u8; 32]) -> Option<Self> {
-        let mut bytes = Vec::new();
-        let file = File::open(file).ok()?;
-        let size = file.metadata().ok()?.len();
-        bytes.reserve_exact(usize::try_from(size.min(MOST_BYTES)).ok()?);
-        file.take(MOST_BYTES).read_to_end(&mut bytes).ok()?;
-        Self::new(bytes, root, digest)
+        Self::of(File::open(file).ok()?, root, digest)
     }
 
-    fn new(bytes: Vec<u8>, root: &Path, digest: &[u8; 32]) -> Option<Self> {
-        let rest = bytes.strip_prefix(MAGIC)?.strip_prefix(digest)?;
-        let mut input = Reader(rest);
+    fn of(file: File, root: &Path, digest: &[u8; 32]) -> Option<Self> {
+        let mut first = vec![0; FIRST];
+        let length = read_at_most(&file, &mut first, 0).ok()?;
+        let front = first.get(..length)?.get(..FRONT)?;
+        let sized = front.strip_prefix(MAGIC)?.strip_prefix(digest)?;
+        let size = usize::try_from(Reader(sized).number()?).ok()?;
+        if size as u64 > MOST_BYTES {
+            return None;
+        }
+        let mut head = first.get(FRONT..length.min(FRONT.checked_add(size)?))?.to_vec();
+        let there = head.len();
+        if there < size {
+            // A length that the file does not have is not made room for.
+            if file.metadata().ok()?.len() < (FRONT + size) as u64 {
+                return None;
+            }
+            head.resize(size, 0);
+            file.read_exact_at(&mut head[there..], (FRONT + there) as u64)
+                .ok()?;
+        }
+        Self::new(file, head, root)
+    }
+
+    fn new(file: File, head: Vec<u8>, root: &Path) -> Option<Self> {
+        let mut input = Reader(&head);
         if input.bytes()? != root.as_os_str().as_bytes() {
             return None;
         }
@@ -94,29 +118,29 @@ impl Kept {
         for _ in 0..input.count()? {
             protected.push((input.path()?.into(), input.byte()? != 0));
         }
-        let at = |input: &Reader<'_>| bytes.len() - input.0.len();
+        let at = |input: &Reader<'_>| head.len() - input.0.len();
         let count = input.count()?;
         let checks = at(&input);
         input.skip(count.checked_mul(CHECK)?)?;
         let length = input.count()?;
         let paths = at(&input);
         input.skip(length)?;
-        let tree = at(&input);
+        input.0.is_empty().then_some(())?;
         Some(Self {
+            file,
             checks,
             paths,
-            tree,
             count,
             masked,
             links,
             protected,
-            bytes,
+            head,
         })
     }
 
     /// Whether all that people keep is as it was. `same` is asked with a path below the root, a time of change and an inode.
     pub(super) fn is_as_it_was(&self, same: impl Fn(&Path, i64, u64) -> bool + Sync) -> bool {
-        let checks = self.bytes.get(self.checks..).unwrap_or_default();
+        let checks = self.head.get(self.checks..).unwrap_or_default();
         let (checks, _) = checks.as_chunks::<CHECK>();
         let changed = spread(checks.get(..self.count).unwrap_or_default(), |_, check| {
             (!self.check(check, &same)).then_some(())
@@ -130,7 +154,7 @@ impl Kept {
             let (changed, inode) = (input.number()?, input.number()?);
             let place = input.number()?;
             let (from, length) = ((place >> 16) as usize, (place & 0xffff) as usize);
-            let paths = self.bytes.get(self.paths..self.tree)?;
+            let paths = self.head.get(self.paths..)?;
             let path = paths.get(from..from.checked_add(length)?)?;
             Some(same(
                 Path::new(OsStr::from_bytes(path)),
@@ -143,12 +167,37 @@ impl Kept {
 
     /// The tree; none if it is damaged.
     pub(super) fn tree(&self) -> Option<Tree> {
-        decode(self.bytes.get(self.tree..)?)
+        let size = self.file.metadata().ok()?.len();
+        let from = (FRONT + self.head.len()) as u64;
+        if size > MOST_BYTES {
+            return None;
+        }
+        let mut bytes = vec![0; usize::try_from(size.checked_sub(from)?).ok()?];
+        self.file.read_exact_at(&mut bytes, from).ok()?;
+        decode(&bytes)
+    }
+}
+
+/// Reads until there is no more or no more room.
+fn read_at_most(file: &File, bytes: &mut [u8], from: u64) -> io::Result<usize> {
+    let mut read = 0;
+    loop {
+        match file.read_at(&mut bytes[read..], from + read as u64) {
+            Ok(0) => return Ok(read),
+            Ok(more) => read += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 
 /// Writes a tree. A reader sees the old file or the new one.
 pub(super) fn write(file: &Path, root: &Path, digest: &[u8; 32], tree: &Tree) -> io::Result<()> {
+    let bytes = encode(tree, root, digest);
+    // Where something was looked at again and found to be as it was.
+    if bytes.len() <= FIRST && fs::read(file).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
     let folder = file.parent().unwrap_or(Path::new("/"));
     let mut private = fs::DirBuilder::new();
     private.recursive(true).mode(0o700).create(folder)?;
@@ -161,7 +210,7 @@ pub(super) fn write(file: &Path, root: &Path, digest: &[u8; 32], tree: &Tree) ->
         .mode(0o600)
         .open(&new)?;
     let written = open
-        .write_all(&encode(tree, root, digest))
+        .write_all(&bytes)
         .and_then(|()| fs::rename(&new, file));
     if written.is_err() {
         let _ = fs::remove_file(&new);
@@ -170,12 +219,15 @@ pub(super) fn write(file: &Path, root: &Path, digest: &[u8; 32], tree: &Tree) ->
 }
 
 fn encode(tree: &Tree, root: &Path, digest: &[u8; 32]) -> Vec<u8> {
+    let mut head = Writer(Vec::new());
+    head.bytes(root.as_os_str().as_bytes());
+    encode_answers(tree, &mut head);
+    encode_protected(tree, &mut head);
+    encode_checks(tree, &mut head);
     let mut out = Writer(MAGIC.to_vec());
     out.0.extend_from_slice(digest);
-    out.bytes(root.as_os_str().as_bytes());
-    encode_answers(tree, &mut out);
-    encode_protected(tree, &mut out);
-    encode_checks(tree, &mut out);
+    out.number(head.0.len() as u64);
+    out.0.append(&mut head.0);
     encode_tree(tree, &mut out);
     out.0
 }

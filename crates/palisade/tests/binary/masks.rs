@@ -43,6 +43,33 @@ each_identity! {
         assert_eq!(shown.stdout.matches("S3CRET").count(), 3);
     }
 
+    fn what_came_since_the_last_session_is_masked_and_protected_from_the_first_moment(who) {
+        let lab = lab(who);
+        put(&lab, "a", "a\n");
+        put(&lab, "later/b", "b\n");
+        // A list of files that changed this shortly before is not believed: what is tried here is one that is.
+        std::thread::sleep(std::time::Duration::from_millis(2100));
+        let script = "cat .env later/.env.local 2>/dev/null; echo evil > .husky/pre-commit; cat innocent; true";
+        for (round, access) in ["write", "review", "scratch", "read"].into_iter().enumerate() {
+            let run = |script| lab.palisade(["run", "--quiet", "--access", access, "--", "sh", "-c", script]).run().expect(0);
+            run("true");
+            put(&lab, ".env", KEY);
+            put(&lab, "later/.env.local", KEY);
+            put(&lab, ".husky/pre-commit", "echo good\n");
+            put(&lab, "innocent", &format!("{round}\n"));
+            let done = run(script);
+            assert_eq!(done.stdout, format!("{round}\n"), "{access}: {done:?}");
+            assert_eq!(fs::read_to_string(lab.workspace().join(".husky/pre-commit")).unwrap(), "echo good\n", "{access}");
+            // And what is gone needs no mask: the session starts.
+            for name in [".env", "later/.env.local", ".husky/pre-commit"] {
+                fs::remove_file(lab.workspace().join(name)).unwrap();
+            }
+            fs::remove_dir(lab.workspace().join(".husky")).unwrap();
+            let done = run(script);
+            assert_eq!(done.stdout, format!("{round}\n"), "{access}: {done:?}");
+        }
+    }
+
     fn what_appears_or_is_replaced_while_the_agent_runs_is_masked(who) {
         let lab = lab(who);
         put(&lab, ".env", "old S3CRET\n");

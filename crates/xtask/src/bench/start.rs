@@ -53,6 +53,8 @@ fn as_user(binaries: &Binaries, place: &Place) -> Done {
     ]
     .map(str::to_owned)
     .into();
+    // Nobody starts an agent in a folder that was made a moment ago: what is in one is looked at each time.
+    std::thread::sleep(std::time::Duration::from_secs(3));
     let bwrap = bwrap(place, &palisade)?;
     let srt = srt(place)?;
     let mut ours = Times::default();

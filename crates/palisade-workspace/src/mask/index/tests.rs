@@ -47,8 +47,14 @@ fn tree() -> Tree {
     tree
 }
 
+fn kept(bytes: &[u8], root: &str, digest: u8) -> Option<Kept> {
+    let file = tempfile::tempfile().unwrap();
+    file.write_all_at(bytes, 0).unwrap();
+    Kept::of(file, Path::new(root), &[digest; 32])
+}
+
 fn read(bytes: &[u8], root: &str, digest: u8) -> Option<Tree> {
-    Kept::new(bytes.to_vec(), Path::new(root), &[digest; 32])?.tree()
+    kept(bytes, root, digest)?.tree()
 }
 
 #[test]
@@ -62,7 +68,7 @@ fn what_is_written_is_read() {
 #[test]
 fn what_people_keep_is_checked_and_only_that() {
     let bytes = encode(&tree(), Path::new("/w"), &[1; 32]);
-    let kept = Kept::new(bytes, Path::new("/w"), &[1; 32]).unwrap();
+    let kept = kept(&bytes, "/w", 1).unwrap();
     let asked = std::sync::Mutex::new(Vec::new());
     let all = kept.is_as_it_was(|path, changed, inode| {
         asked
@@ -80,6 +86,20 @@ fn what_people_keep_is_checked_and_only_that() {
 }
 
 #[test]
+fn a_head_of_any_length_is_read() {
+    for count in [0, 1, 500, 600, 700, 5000] {
+        let mut tree = tree();
+        let folder = tree.folders[0].clone();
+        tree.folders.extend((0..count).map(|n| Folder {
+            path: format!("{n:0>24}").into(),
+            ..folder.clone()
+        }));
+        let bytes = encode(&tree, Path::new("/w"), &[1; 32]);
+        assert_eq!(read(&bytes, "/w", 1), Some(tree), "{count}");
+    }
+}
+
+#[test]
 fn whatever_is_odd_makes_it_void() {
     let bytes = encode(&tree(), Path::new("/w"), &[1; 32]);
     for cut in 0..bytes.len() {
@@ -93,7 +113,7 @@ fn whatever_is_odd_makes_it_void() {
         for wrong in [0, 0x7f, 0xff] {
             let mut bytes = bytes.clone();
             bytes[at] = wrong;
-            let Some(kept) = Kept::new(bytes, Path::new("/w"), &[1; 32]) else {
+            let Some(kept) = kept(&bytes, "/w", 1) else {
                 continue;
             };
             kept.is_as_it_was(|_, _, _| true);
