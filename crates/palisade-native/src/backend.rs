@@ -4,23 +4,28 @@ use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use palisade_boundary::{Assessment, Backend, BoundarySpec, Limits, Probe, Running, StartError};
+use palisade_boundary::{
+    Assessment, Backend, BoundarySpec, Command, Limits, Probe, Running, StartError,
+};
+use palisade_guest::agent::{AgentPlan, landlock_abi};
+use palisade_guest::network::NetworkPlan;
+use palisade_guest::program::program as lay_out;
+use palisade_guest::{Connection, Post, filter};
 use palisade_protocol::InitRequest;
 use palisade_sys::clone::{EVERY_NAMESPACE_BUT_NETWORK, Stack, spawn};
-use palisade_sys::netlink::{nftables, route};
+use palisade_sys::exec::Program;
 use palisade_sys::process::StartArea;
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Gid, Uid};
 
-use crate::child::{AgentPlan, ChildPlan, NetworkPlan};
-use crate::egress::{MOST_SOCKETS, Outbox};
+use crate::child::ChildPlan;
 use crate::explain::{cannot, os, refused_namespaces};
 use crate::limits::{LimitsPlan, Surroundings, Watch};
 use crate::masker::Namespaces;
 use crate::running::NativeRunning;
 use crate::tree::{Opener, TreePlan};
-use crate::{filter, identity, inside, limits, program, streams, tree};
+use crate::{identity, inside, limits, streams, tree};
 
 /// The Linux kernel's own means: namespaces, mounts, Landlock, a system-call filter, control groups.
 #[derive(Clone, Copy, Debug, Default)]
@@ -113,9 +118,12 @@ fn child_plan(
     let start_area = StartArea::locate()
         .map_err(|e| cannot("find the program's own arguments in memory".into(), os(&e)))?;
     let mut opener = Opener::new(&spec.identity, own);
+    let mut tree = tree(spec, &mut opener)?;
     Ok(ChildPlan {
-        control,
-        terminal: terminal(),
+        post: Post {
+            control: Connection(control),
+            terminal: terminal(),
+        },
         foreground: spec.foreground,
         beside: a_processor_is_free(),
         start_area,
@@ -127,18 +135,24 @@ fn child_plan(
             )
         }),
         hostname: c_string(OsStr::new(&spec.hostname), "host name")?,
-        tree: tree(spec, &mut opener)?,
+        directory: c_string(spec.command.directory.as_os_str(), "working directory")?,
         agent: AgentPlan {
-            directory: c_string(spec.command.directory.as_os_str(), "working directory")?,
-            program: program::program(&spec.command)?,
+            program: program(&spec.command)?,
             rlimits: limits.rlimits().to_vec(),
             affinity: limits.affinity().copied(),
             streams: streams::examine()?,
-            landlock: inside::landlock_abi(),
+            writable: std::mem::take(&mut tree.writable),
+            landlock: landlock_abi(),
             filter: filter::compile(limits.filter_options()),
             stack: Stack::new(),
         },
+        tree,
     })
+}
+
+fn program(command: &Command) -> Result<Program, StartError> {
+    lay_out(&command.argv, &command.environment)
+        .map_err(|e| cannot("prepare the agent's program".into(), e.to_string()))
 }
 
 fn tree(spec: &BoundarySpec, opener: &mut Opener) -> Result<TreePlan, StartError> {
@@ -148,23 +162,13 @@ fn tree(spec: &BoundarySpec, opener: &mut Opener) -> Result<TreePlan, StartError
 }
 
 fn network(spec: &BoundarySpec) -> Result<NetworkPlan, StartError> {
-    let fallback_ports = spec.egress.fallback_ports.clone();
-    // Two proxy and two DNS sockets come on top.
-    let most = MOST_SOCKETS - 4;
-    if fallback_ports.len() > most {
-        let cause = format!(
-            "{} ports are to be caught, at most {most} can be",
-            fallback_ports.len()
-        );
+    let count = spec.egress.fallback_ports.len();
+    let most = NetworkPlan::MOST_PORTS;
+    if count > most {
+        let cause = format!("{count} ports are to be caught, at most {most} can be");
         return Err(cannot("open the gate's listening sockets".into(), cause));
     }
-    Ok(NetworkPlan {
-        loopback: route::Setup::new(),
-        capture: nftables::Capture::new(inside::CAPTURE_PORT),
-        proxy_port: spec.egress.proxy_port,
-        fallback_ports,
-        outbox: Outbox::new(),
-    })
+    Ok(NetworkPlan::new(spec.egress.clone()))
 }
 
 /// Whether a second process of ours would run at once. The tree and the network take about the same time and have nothing

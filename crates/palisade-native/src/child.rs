@@ -1,27 +1,19 @@
 //! Everything the child needs after `clone`, made before it.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 
-use palisade_sys::clone::Stack;
-use palisade_sys::exec::Program;
-use palisade_sys::netlink::{nftables, route};
+use palisade_guest::Post;
+use palisade_guest::agent::AgentPlan;
+use palisade_guest::network::NetworkPlan;
 use palisade_sys::process::StartArea;
-use palisade_sys::rlimit::Resource;
-use palisade_sys::seccomp::Instruction;
 use rustix::process::{Gid, Uid};
-use rustix::thread::CpuSet;
 
-use crate::egress::Outbox;
-use crate::streams::StreamRights;
 use crate::tree::TreePlan;
 
 /// See the module.
 pub(crate) struct ChildPlan {
-    /// The child's end of the connection to the supervisor.
-    pub(crate) control: OwnedFd,
-    /// The terminal, where there is one.
-    pub(crate) terminal: Option<OwnedFd>,
+    pub(crate) post: Post,
     /// Whether the agent gets the terminal at once.
     pub(crate) foreground: bool,
     /// Whether tree and network are made beside each other, by two processes, or one after the other.
@@ -33,37 +25,16 @@ pub(crate) struct ChildPlan {
     pub(crate) identity: Option<(Uid, Gid)>,
     pub(crate) hostname: CString,
     pub(crate) tree: TreePlan,
-    pub(crate) agent: AgentPlan,
-}
-
-/// The network inside.
-pub(crate) struct NetworkPlan {
-    pub(crate) loopback: route::Setup,
-    pub(crate) capture: nftables::Capture,
-    pub(crate) proxy_port: u16,
-    pub(crate) fallback_ports: Vec<u16>,
-    /// Where the sockets are gathered until they are handed out.
-    pub(crate) outbox: Outbox,
-}
-
-/// The agent's process.
-pub(crate) struct AgentPlan {
+    /// Where the agent starts.
     pub(crate) directory: CString,
-    pub(crate) program: Program,
-    pub(crate) rlimits: Vec<(Resource, u64)>,
-    pub(crate) affinity: Option<CpuSet>,
-    pub(crate) streams: StreamRights,
-    /// Landlock's ABI, 0 for none.
-    pub(crate) landlock: u32,
-    pub(crate) filter: Vec<Instruction>,
-    pub(crate) stack: Stack,
+    pub(crate) agent: AgentPlan,
 }
 
 impl ChildPlan {
     /// The descriptors above 2 that the child uses, in ascending order.
     pub(crate) fn descriptors(&self) -> Vec<RawFd> {
-        let mut all = vec![self.control.as_raw_fd()];
-        all.extend(self.terminal.as_ref().map(AsRawFd::as_raw_fd));
+        let mut all = vec![self.post.control.0.as_raw_fd()];
+        all.extend(self.post.terminal.as_ref().map(AsRawFd::as_raw_fd));
         all.extend(self.tree.descriptors().map(|fd| fd.as_fd().as_raw_fd()));
         all.sort_unstable();
         all

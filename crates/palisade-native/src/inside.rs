@@ -2,73 +2,37 @@
 //!
 //! Nothing here allocates or locks.
 
-mod agent;
 mod filesystem;
-mod network;
-mod rights;
-mod serve;
 
 use std::os::fd::AsFd;
 
-use palisade_protocol::{FRAME_LEN, InitEvent, InitRequest, SetupStep};
-use palisade_sys::clone::{Child, SHARED_ROOT, spawn};
+use palisade_guest::serve::serve;
+use palisade_guest::{At, Fault, agent, network, rights};
+use palisade_protocol::{InitRequest, SetupStep};
+use palisade_sys::clone::{Child, SHARED_ROOT, enter_new_network, spawn};
 use palisade_sys::process::close_all_from;
 use palisade_sys::{process, signal};
 use rustix::fs::Mode;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::process::{
     Signal, WaitOptions, set_parent_process_death_signal, setpgid, umask, waitpid,
 };
 
 use crate::child::ChildPlan;
 
-pub(crate) use agent::landlock_abi;
 pub(crate) use filesystem::{compose, keeps_attributes};
-pub(crate) use network::CAPTURE_PORT;
-
-/// A step that failed.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Fault {
-    step: SetupStep,
-    index: u32,
-    errno: Errno,
-}
-
-/// Names the step of an error.
-trait At<T> {
-    fn at(self, step: SetupStep, index: u32) -> Result<T, Fault>;
-}
-
-impl<T> At<T> for rustix::io::Result<T> {
-    fn at(self, step: SetupStep, index: u32) -> Result<T, Fault> {
-        self.map_err(|errno| Fault { step, index, errno })
-    }
-}
-
-impl<T> At<T> for std::io::Result<T> {
-    fn at(self, step: SetupStep, index: u32) -> Result<T, Fault> {
-        self.map_err(|error| Fault {
-            step,
-            index,
-            errno: Errno::from_io_error(&error).unwrap_or(Errno::IO),
-        })
-    }
-}
 
 /// The child's whole life. Its exit status means nothing to anyone.
 pub(crate) fn run(plan: &mut ChildPlan, kept: &[i32]) -> u8 {
-    let outcome = build(plan, kept).and_then(|()| serve::serve(plan));
+    let outcome = build(plan, kept).and_then(|()| {
+        let terminal = plan.post.terminal.as_ref().filter(|_| plan.foreground);
+        serve(&plan.post, || agent::start(&mut plan.agent, terminal))
+    });
     if let Err(fault) = outcome {
-        report(plan, fault);
+        plan.post.control.report(fault);
         return 1;
     }
     0
-}
-
-fn report(plan: &ChildPlan, Fault { step, index, errno }: Fault) {
-    let errno = errno.raw_os_error();
-    tell(plan, InitEvent::Failed { step, index, errno });
 }
 
 /// Makes the boundary and hands the sockets out.
@@ -76,11 +40,11 @@ fn build(plan: &mut ChildPlan, kept: &[i32]) -> Result<(), Fault> {
     let mask = prepare(kept)?;
     if plan.beside {
         let builder = spawn(SHARED_ROOT, || builder(plan)).at(SetupStep::Spawn, 7)?;
-        network::set_up(&mut plan.network)?;
+        network(plan)?;
         join(&builder)?;
         rights::take_identity(plan.identity)?;
     } else {
-        network::set_up(&mut plan.network)?;
+        network(plan)?;
         build_tree(plan)?;
     }
     umask(mask);
@@ -89,18 +53,23 @@ fn build(plan: &mut ChildPlan, kept: &[i32]) -> Result<(), Fault> {
     plan.start_area.wipe("palisade-init");
     rustix::system::sethostname(plan.hostname.as_bytes()).at(SetupStep::Hostname, 0)?;
     rights::give_up()?;
-    rustix::process::chdir(&*plan.agent.directory).at(SetupStep::Directory, 0)?;
-    let control = plan.control.as_fd();
+    rustix::process::chdir(&*plan.directory).at(SetupStep::Directory, 0)?;
+    let control = plan.post.control.0.as_fd();
     plan.network
         .outbox
         .hand_out(control)
         .at(SetupStep::HandOver, 0)?;
-    wait_for(plan, InitRequest::Begin)
+    plan.post.control.wait_for(InitRequest::Begin)
+}
+
+fn network(plan: &mut ChildPlan) -> Result<(), Fault> {
+    enter_new_network().at(SetupStep::Network, 0)?;
+    network::set_up(&mut plan.network)
 }
 
 /// Takes on the identity, which new files need, and makes the tree.
 fn build_tree(plan: &ChildPlan) -> Result<(), Fault> {
-    wait_for(plan, InitRequest::Proceed)?;
+    plan.post.control.wait_for(InitRequest::Proceed)?;
     rights::take_identity(plan.identity)?;
     filesystem::build(&plan.tree)
 }
@@ -110,7 +79,7 @@ fn builder(plan: &ChildPlan) -> u8 {
     match build_tree(plan) {
         Ok(()) => BUILT,
         Err(fault) => {
-            report(plan, fault);
+            plan.post.control.report(fault);
             REPORTED
         }
     }
@@ -154,38 +123,4 @@ fn prepare(kept: &[i32]) -> Result<Mode, Fault> {
 /// The kernel forgets this at each change of identity, so it is asked for again then (prctl(2), PR_SET_PDEATHSIG).
 fn die_with_the_supervisor() -> Result<(), Fault> {
     set_parent_process_death_signal(Some(Signal::KILL)).at(SetupStep::Sync, 0)
-}
-
-fn wait_for(plan: &ChildPlan, wanted: InitRequest) -> Result<(), Fault> {
-    match hear(plan, RecvFlags::empty()) {
-        Ok(Some(request)) if request == wanted => Ok(()),
-        // Nobody is left to report to.
-        Ok(None) => process::exit(1),
-        Ok(Some(_)) => Err(Errno::PROTO).at(SetupStep::Sync, 0),
-        Err(errno) => Err(errno).at(SetupStep::Sync, 0),
-    }
-}
-
-/// Sends an event. A supervisor that is gone needs none: its death ends this process by itself.
-fn tell(plan: &ChildPlan, event: InitEvent) {
-    let _ = send(&plan.control, &event.encode(), SendFlags::NOSIGNAL);
-}
-
-/// The supervisor's next request; `None` when the supervisor is gone.
-fn hear(plan: &ChildPlan, flags: RecvFlags) -> rustix::io::Result<Option<InitRequest>> {
-    let mut bytes = [0; FRAME_LEN];
-    let received = loop {
-        match recv(&plan.control, &mut bytes, flags) {
-            Ok((_, length)) => break length,
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
-        }
-    };
-    if received == 0 {
-        return Ok(None);
-    }
-    let frame = bytes.get(..received).unwrap_or_default();
-    InitRequest::decode(frame)
-        .map(Some)
-        .map_err(|_| Errno::PROTO)
 }

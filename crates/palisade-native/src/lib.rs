@@ -29,15 +29,12 @@
 pub mod assess;
 mod backend;
 mod child;
-mod egress;
 mod explain;
-pub mod filter;
 mod identity;
 mod inside;
 pub mod limits;
 mod masker;
 pub mod probe;
-mod program;
 mod running;
 mod streams;
 mod tree;

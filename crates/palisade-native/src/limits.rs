@@ -25,6 +25,7 @@ use std::fmt;
 use std::time::Duration;
 
 use palisade_boundary::{Assessment, Limits, StartError};
+use palisade_guest::filter;
 use palisade_sys::rlimit::Resource;
 use rustix::thread::CpuSet;
 
@@ -32,7 +33,6 @@ use self::choice::{Choice, Means, whole_processors};
 use self::group::{SessionGroup, Wanted};
 pub use self::surroundings::{GroupView, Surroundings, Unified};
 pub use self::watch::Watch;
-use crate::filter;
 
 /// How often [`LimitsPlan::sample`] is called where it is needed. A process that fills memory at 1 GB/s overshoots by
 /// a quarter of that; looking at 100 processes takes about 3 ms.

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use palisade_boundary::{AgentEvent, BoundarySpec, Masker, Request, Running, StartError};
+use palisade_guest::handover::{Message, receive};
 use palisade_protocol::{EgressEndpoint, InitEvent, InitRequest};
 use palisade_sys::clone::Child;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -12,7 +13,6 @@ use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid};
 
-use crate::egress::{Message, receive};
 use crate::explain::{cannot, failed_step};
 use crate::limits::{LimitsPlan, Watch};
 use crate::masker::{Namespaces, NativeMasker};

@@ -1,26 +1,13 @@
-//! The standard streams: the only descriptors of the caller's that the agent gets.
+//! The standard streams, looked at before the start.
 
 use std::os::fd::BorrowedFd;
 
 use palisade_boundary::{Identity, StartError};
-use palisade_sys::landlock::rights;
-use rustix::fs::{FileType, OFlags, fchown, fcntl_getfl, fstat, fstatfs};
+use palisade_guest::streams::{StreamRights, all, rights_of};
+use rustix::fs::{FileType, fchown, fstat, fstatfs};
 use rustix::process::{Gid, Uid};
 
 use crate::explain::cannot;
-
-/// Landlock rights that each stream's file gets, so that `/dev/stdout` and its like open what is open already: reading
-/// what may be read through the stream, writing what may be written.
-pub(crate) type StreamRights = [u64; 3];
-
-/// The streams, by number.
-pub(crate) fn all() -> [BorrowedFd<'static>; 3] {
-    [
-        rustix::stdio::stdin(),
-        rustix::stdio::stdout(),
-        rustix::stdio::stderr(),
-    ]
-}
 
 /// Looks at the streams.
 ///
@@ -45,21 +32,10 @@ pub(crate) fn examine() -> Result<StreamRights, StartError> {
                 error.fix = Some("redirect it from or to a file, a pipe or /dev/null".into());
                 return Err(error);
             }
-            FileType::CharacterDevice => *place = of_mode(stream) | rights::IOCTL_DEV,
-            _ => *place = of_mode(stream),
+            kind => *place = rights_of(stream, kind),
         }
     }
     Ok(found)
-}
-
-fn of_mode(stream: BorrowedFd<'_>) -> u64 {
-    let write = rights::WRITE_FILE | rights::TRUNCATE;
-    match fcntl_getfl(stream).map(|flags| flags & OFlags::RWMODE) {
-        Ok(OFlags::RDONLY) => rights::READ_FILE,
-        Ok(OFlags::WRONLY) => write,
-        Ok(OFlags::RDWR) => rights::READ_FILE | write,
-        _ => 0,
-    }
 }
 
 /// A pipe belongs to whoever made it, here the caller; an agent that is another user could use it but not open it again

@@ -9,6 +9,8 @@ mod mounts;
 use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
 
+use palisade_guest::agent::Writable;
+
 pub(crate) use compile::compile;
 pub(crate) use host::{Opener, open_tree as open_host_tree};
 
@@ -121,14 +123,6 @@ pub(crate) enum Target {
     Own(CString),
     /// A place within something that is shown: links are taken as inside, and it must exist.
     Shown(CString),
-}
-
-/// A place the agent may write to.
-#[derive(Debug)]
-pub(crate) struct Writable {
-    /// Absolute, inside.
-    pub(crate) path: CString,
-    pub(crate) directory: bool,
 }
 
 impl TreePlan {

@@ -20,10 +20,10 @@ use rustix::mount::{
 };
 use rustix::process::{chdir, fchdir, pivot_root};
 
-use super::{At, Fault};
 use crate::tree::{
     Action, Empties, HIDDEN, Memory, Source, Step, Target, TreePlan, open_host_tree,
 };
+use palisade_guest::{At, Fault};
 
 /// Files and directories the memory file system may hold: systemd's number for `/tmp` (tmp.mount), so that names alone
 /// cannot fill the kernel's memory.

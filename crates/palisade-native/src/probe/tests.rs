@@ -4,8 +4,8 @@ use palisade_boundary::CapabilityState::{Degraded, Missing, Present};
 use rustix::thread::set_no_new_privs;
 
 use super::*;
-use crate::filter;
 use crate::limits::GroupView;
+use palisade_guest::filter;
 
 fn state(probe: &Probe, name: &str) -> CapabilityState {
     let found = probe.capabilities.iter().find(|c| c.name == name);

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
 use palisade_boundary::StartError;
+use palisade_guest::agent::Writable;
 use palisade_protocol::{Changes, Ownership, TreeAccess, TreeEntry};
 
 use super::fixed::{
@@ -15,7 +16,7 @@ use super::layers::{Backing, Layers};
 use super::mounts;
 use super::{
     Action, EMPTY_DIRECTORY, EMPTY_FILE, Empties, HIDDEN, Memory, Overlay, Source, Step, Target,
-    TreePlan, Writable,
+    TreePlan,
 };
 use crate::explain::cannot;
 

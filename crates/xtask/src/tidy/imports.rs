@@ -63,7 +63,7 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
 ];
 
 /// What each backend may use.
-const BACKEND: &[&str] = &["boundary", "workspace", "protocol", "sys"];
+const BACKEND: &[&str] = &["boundary", "workspace", "protocol", "sys", "guest"];
 
 /// Libraries that one crate alone may name, tests aside.
 const ONE_HOME: [(&str, &[&str]); 4] = [

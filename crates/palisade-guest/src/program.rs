@@ -1,22 +1,48 @@
 //! The agent's program: where it may lie, in what order to try, as `execvp` does it.
 
 use std::ffi::{CString, OsStr, OsString};
+use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 
-use palisade_boundary::{Command, StartError};
 use palisade_sys::exec::Program;
 
 /// Where programs are looked for when the environment has no `PATH` (`_PATH_STDPATH` without the administrator's).
 const DEFAULT_PATH: &str = "/usr/bin:/bin";
 
+/// Why there is nothing to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoProgram {
+    /// No program was named.
+    Unnamed,
+    /// An argument or a variable holds a zero byte.
+    ZeroByte,
+}
+
+impl fmt::Display for NoProgram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unnamed => "no program was named",
+            Self::ZeroByte => "an argument or a variable holds a zero byte",
+        })
+    }
+}
+
+impl std::error::Error for NoProgram {}
+
 /// Lays out what `execve` needs.
-pub(crate) fn program(command: &Command) -> Result<Program, StartError> {
-    let Some(name) = command.argv.first() else {
-        return Err(refused("no program was named"));
+///
+/// # Errors
+/// There is nothing to run, or it cannot be told to the kernel.
+pub fn program(
+    argv: &[OsString],
+    environment: &[(OsString, OsString)],
+) -> Result<Program, NoProgram> {
+    let Some(name) = argv.first() else {
+        return Err(NoProgram::Unnamed);
     };
-    let candidates = c_strings(candidates(name, search_path(command)))?;
-    let arguments = c_strings(command.argv.iter().cloned())?;
-    let environment = c_strings(command.environment.iter().map(|(name, value)| {
+    let candidates = c_strings(candidates(name, search_path(environment)))?;
+    let arguments = c_strings(argv.iter().cloned())?;
+    let environment = c_strings(environment.iter().map(|(name, value)| {
         let mut entry = name.clone();
         entry.push("=");
         entry.push(value);
@@ -25,8 +51,8 @@ pub(crate) fn program(command: &Command) -> Result<Program, StartError> {
     Ok(Program::new(candidates, arguments, environment))
 }
 
-fn search_path(command: &Command) -> &OsStr {
-    let variable = command.environment.iter().find(|(name, _)| name == "PATH");
+fn search_path(environment: &[(OsString, OsString)]) -> &OsStr {
+    let variable = environment.iter().find(|(name, _)| name == "PATH");
     variable.map_or(OsStr::new(DEFAULT_PATH), |(_, value)| value)
 }
 
@@ -54,21 +80,10 @@ fn candidates(name: &OsStr, search_path: &OsStr) -> Vec<OsString> {
         .collect()
 }
 
-fn c_strings(of: impl IntoIterator<Item = OsString>) -> Result<Vec<CString>, StartError> {
+fn c_strings(of: impl IntoIterator<Item = OsString>) -> Result<Vec<CString>, NoProgram> {
     of.into_iter()
-        .map(|s| {
-            CString::new(s.as_bytes())
-                .map_err(|_| refused("an argument or a variable holds a zero byte"))
-        })
+        .map(|s| CString::new(s.as_bytes()).map_err(|_| NoProgram::ZeroByte))
         .collect()
-}
-
-fn refused(cause: &str) -> StartError {
-    StartError {
-        what: "prepare the agent's program".into(),
-        cause: cause.into(),
-        fix: None,
-    }
 }
 
 #[cfg(test)]
@@ -89,15 +104,9 @@ mod tests {
 
     #[test]
     fn zero_bytes_and_an_empty_command_are_refused() {
-        let mut command = Command {
-            argv: vec!["a\0b".into()],
-            environment: Vec::new(),
-            directory: "/".into(),
-        };
-        assert!(program(&command).is_err());
-        command.argv.clear();
-        assert!(program(&command).is_err());
-        command.argv.push("true".into());
-        assert!(program(&command).is_ok());
+        let of = |argv: &[OsString]| program(argv, &[]).map(|_| ());
+        assert_eq!(of(&["a\0b".into()]), Err(NoProgram::ZeroByte));
+        assert_eq!(of(&[]), Err(NoProgram::Unnamed));
+        assert_eq!(of(&["true".into()]), Ok(()));
     }
 }

@@ -9,10 +9,23 @@ use rustix::thread::{
     set_thread_res_gid, set_thread_res_uid,
 };
 
-use super::{At, Fault};
+use crate::{At, Fault};
+
+/// Lets capabilities outlive a change from user 0 to another, which would take them (capabilities(7)). They are given up
+/// afterwards.
+///
+/// # Errors
+/// `EPERM` without `CAP_SETPCAP`.
+pub fn keep_for_now() -> Result<(), Fault> {
+    set_capabilities_secure_bits(CapabilitiesSecureBits::NO_SETUID_FIXUP)
+        .at(SetupStep::Privileges, 5)
+}
 
 /// Becomes the agent's user and group, without any other group. For a caller who is another user outside.
-pub(super) fn take_identity(identity: Option<(Uid, Gid)>) -> Result<(), Fault> {
+///
+/// # Errors
+/// The kernel refused one of the changes.
+pub fn take_identity(identity: Option<(Uid, Gid)>) -> Result<(), Fault> {
     let Some((uid, gid)) = identity else {
         return Ok(());
     };
@@ -23,12 +36,18 @@ pub(super) fn take_identity(identity: Option<(Uid, Gid)>) -> Result<(), Fault> {
 
 /// Init's memory is a copy of the supervisor's. From here on nobody inside may look at it: not by `ptrace`, and its
 /// `environ`, `mem`, `maps` and `fd` in `/proc` belong to the host's root, who does not exist inside.
-pub(super) fn close_own_memory() -> Result<(), Fault> {
+///
+/// # Errors
+/// None that the kernel documents for this use.
+pub fn close_own_memory() -> Result<(), Fault> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable).at(SetupStep::Privileges, 0)
 }
 
 /// Gives up every capability of the namespace, for init and all that it starts.
-pub(super) fn give_up() -> Result<(), Fault> {
+///
+/// # Errors
+/// The kernel refused one of the steps.
+pub fn give_up() -> Result<(), Fault> {
     set_no_new_privs(true).at(SetupStep::Privileges, 1)?;
     empty_bounding_set()?;
     // Even a user 0 of some namespace would gain nothing by execve.

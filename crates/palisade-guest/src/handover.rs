@@ -14,16 +14,24 @@ use rustix::net::{
 
 /// Most sockets of one boundary: well above two proxy, one transparent and two DNS ones with a port list to catch, and
 /// below the 253 descriptors the kernel carries with one message (`SCM_MAX_FD`).
-pub(crate) const MOST_SOCKETS: usize = 64;
+pub const MOST_SOCKETS: usize = 64;
 
 /// Sockets on their way out. Its memory is reserved before `clone`.
-pub(crate) struct Outbox {
+#[derive(Debug)]
+pub struct Outbox {
     sockets: Vec<OwnedFd>,
     kinds: [u8; MOST_SOCKETS],
 }
 
+impl Default for Outbox {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Outbox {
-    pub(crate) fn new() -> Self {
+    /// Reserves the memory.
+    pub fn new() -> Self {
         Self {
             sockets: Vec::with_capacity(MOST_SOCKETS),
             kinds: [0; MOST_SOCKETS],
@@ -31,7 +39,10 @@ impl Outbox {
     }
 
     /// Adds a socket, within the reserved memory.
-    pub(crate) fn push(&mut self, kind: ListenerKind, socket: OwnedFd) -> rustix::io::Result<()> {
+    ///
+    /// # Errors
+    /// `ENOBUFS` past [`MOST_SOCKETS`].
+    pub fn push(&mut self, kind: ListenerKind, socket: OwnedFd) -> rustix::io::Result<()> {
         let place = self.kinds.get_mut(self.sockets.len());
         *place.ok_or(rustix::io::Errno::NOBUFS)? = tag(kind);
         self.sockets.push(socket);
@@ -39,7 +50,10 @@ impl Outbox {
     }
 
     /// Sends all and closes them here. For use after `clone`.
-    pub(crate) fn hand_out(&mut self, control: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn hand_out(&mut self, control: BorrowedFd<'_>) -> rustix::io::Result<()> {
         let mut fds = [control; MOST_SOCKETS];
         for (place, socket) in fds.iter_mut().zip(&self.sockets) {
             *place = socket.as_fd();
@@ -60,13 +74,19 @@ impl Outbox {
 }
 
 /// One message from inside.
-pub(crate) struct Message {
-    pub(crate) event: InitEvent,
-    pub(crate) sockets: Vec<Listener>,
+#[derive(Debug)]
+pub struct Message {
+    /// What happened.
+    pub event: InitEvent,
+    /// The sockets that came with it.
+    pub sockets: Vec<Listener>,
 }
 
 /// Reads one message without waiting; `None` when the other side is gone.
-pub(crate) fn receive(control: BorrowedFd<'_>) -> io::Result<Option<Message>> {
+///
+/// # Errors
+/// `WouldBlock` where there is nothing yet; `InvalidData` for what is malformed.
+pub fn receive(control: BorrowedFd<'_>) -> io::Result<Option<Message>> {
     let mut bytes = [0u8; FRAME_LEN + MOST_SOCKETS];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_SOCKETS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -186,7 +206,7 @@ mod tests {
         kind_without_socket.push(1);
         for malformed in [&kind_without_socket[..], b"short", &[9; FRAME_LEN]] {
             send(&theirs, malformed, SendFlags::empty()).expect("sent");
-            let error = receive(ours.as_fd()).err().expect("refused");
+            let error = receive(ours.as_fd()).expect_err("refused");
             assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         }
         drop(theirs);

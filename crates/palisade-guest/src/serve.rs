@@ -13,35 +13,37 @@ use rustix::process::{
 };
 use rustix::termios::tcsetpgrp;
 
-use super::agent::{self, NotStarted};
-use super::{At, Fault, hear, tell};
-use crate::child::ChildPlan;
+use crate::agent::NotStarted;
+use crate::{At, Connection, Fault, Post};
 
 /// `SIGCHLD`, as the number that the descriptor wants.
 const CHILD_CHANGED: i32 = Signal::CHILD.as_raw();
 
-/// Returns when the session is over.
-pub(super) fn serve(plan: &mut ChildPlan) -> Result<(), Fault> {
+/// Starts the agent and returns when the session is over, with the agent's end where it has ended.
+///
+/// # Errors
+/// A step of the start, or of the waiting, failed.
+pub fn serve(
+    post: &Post,
+    start: impl FnOnce() -> Result<Pid, NotStarted>,
+) -> Result<Option<InitEvent>, Fault> {
     let children = SignalFd::block(&[CHILD_CHANGED]).at(SetupStep::Spawn, 5)?;
-    let agent = match agent::start(plan) {
+    let agent = match start() {
         Ok(agent) => agent,
         Err(NotStarted::Fault(fault)) => return Err(fault),
         Err(NotStarted::Exec(errno)) => {
-            tell(
-                plan,
-                InitEvent::ExecFailed {
-                    errno: errno.raw_os_error(),
-                },
-            );
-            return Ok(());
+            let errno = errno.raw_os_error();
+            let end = InitEvent::ExecFailed { errno };
+            post.control.tell(end);
+            return Ok(Some(end));
         }
     };
-    tell(plan, InitEvent::Started);
-    let_go(plan, &children)?;
+    post.control.tell(InitEvent::Started);
+    let_go(post, &children)?;
     loop {
         let mut sources = [
             PollFd::new(&children, PollFlags::IN),
-            PollFd::new(&plan.control, PollFlags::IN),
+            PollFd::new(&post.control.0, PollFlags::IN),
         ];
         match poll(&mut sources, None) {
             Ok(_) | Err(Errno::INTR) => {}
@@ -50,36 +52,36 @@ pub(super) fn serve(plan: &mut ChildPlan) -> Result<(), Fault> {
         let [children_changed, requested] = sources.map(|s| !s.revents().is_empty());
         if children_changed {
             let _ = children.next();
-            if let Some(end) = reap(plan, agent) {
+            if let Some(end) = reap(&post.control, agent) {
                 finish();
-                tell(plan, end);
-                return Ok(());
+                post.control.tell(end);
+                return Ok(Some(end));
             }
         }
-        if requested && !answer(plan, agent) {
-            return Ok(());
+        if requested && !answer(post, agent) {
+            return Ok(None);
         }
     }
 }
 
 /// What only the agent needs: the standard streams, whose other ends wait for the last holder to close them, and the
 /// working directory, which init's presence would keep busy.
-fn let_go(plan: &ChildPlan, children: &SignalFd) -> Result<(), Fault> {
+fn let_go(post: &Post, children: &SignalFd) -> Result<(), Fault> {
     use std::os::fd::AsRawFd;
     chdir(c"/").at(SetupStep::Directory, 1)?;
-    let control = plan.control.as_raw_fd();
-    let terminal = plan.terminal.as_ref().map_or(control, AsRawFd::as_raw_fd);
+    let control = post.control.0.as_raw_fd();
+    let terminal = post.terminal.as_ref().map_or(control, AsRawFd::as_raw_fd);
     let mut kept = [control, terminal, children.as_fd().as_raw_fd()];
     kept.sort_unstable();
     close_all_from(0, &kept).at(SetupStep::Spawn, 6)
 }
 
 /// Takes note of every child that changed; the agent's end ends the session.
-fn reap(plan: &ChildPlan, agent: Pid) -> Option<InitEvent> {
+fn reap(control: &Connection, agent: Pid) -> Option<InitEvent> {
     loop {
         match wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
             Ok(Some((pid, status))) if pid == agent => match event(status) {
-                Some(stopped @ InitEvent::Stopped { .. }) => tell(plan, stopped),
+                Some(stopped @ InitEvent::Stopped { .. }) => control.tell(stopped),
                 Some(end) => return Some(end),
                 None => {}
             },
@@ -112,11 +114,11 @@ fn finish() {
 }
 
 /// Does what the supervisor asks; `false` when it is gone or no longer makes sense.
-fn answer(plan: &ChildPlan, agent: Pid) -> bool {
-    match hear(plan, RecvFlags::DONTWAIT) {
+fn answer(post: &Post, agent: Pid) -> bool {
+    match post.control.hear(RecvFlags::DONTWAIT) {
         Ok(Some(InitRequest::Signal { signal })) => pass_on(agent, signal),
         Ok(Some(InitRequest::Resume { foreground })) => {
-            if let Some(terminal) = plan.terminal.as_ref().filter(|_| foreground) {
+            if let Some(terminal) = post.terminal.as_ref().filter(|_| foreground) {
                 let _ = tcsetpgrp(terminal, agent);
             }
             let _ = kill_process_group(agent, Signal::CONT);

@@ -1,47 +1,79 @@
 //! The agent's process, from its start to `execve`.
 
-use std::os::fd::AsFd;
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
 
 use palisade_protocol::SetupStep;
-use palisade_sys::clone::spawn_sharing_memory;
+use palisade_sys::clone::{Stack, spawn_sharing_memory};
+use palisade_sys::exec::Program;
 use palisade_sys::landlock::{self, Ruleset, rights, scopes};
 use palisade_sys::{process, rlimit, seccomp, signal};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, getpid, setpgid, waitpid};
 use rustix::termios::tcsetpgrp;
-use rustix::thread::sched_setaffinity;
+use rustix::thread::{CpuSet, sched_setaffinity};
 
-use super::{At, Fault};
-use crate::child::{AgentPlan, ChildPlan};
 use crate::streams::{self, StreamRights};
-use crate::tree::Writable;
+use crate::{At, Fault};
 
 /// `EBADFD`: what Landlock says to a file of a kernel-internal file system.
 const BAD_DESCRIPTOR_STATE: i32 = Errno::BADFD.raw_os_error();
 
+/// The agent's process.
+#[derive(Debug)]
+pub struct AgentPlan {
+    /// What is run.
+    pub program: Program,
+    /// Limits of each process.
+    pub rlimits: Vec<(rlimit::Resource, u64)>,
+    /// The processors it is bound to, where it is.
+    pub affinity: Option<CpuSet>,
+    /// Of the standard streams.
+    pub streams: StreamRights,
+    /// Where it may write.
+    pub writable: Vec<Writable>,
+    /// Landlock's ABI, 0 for none.
+    pub landlock: u32,
+    /// The system-call filter.
+    pub filter: Vec<seccomp::Instruction>,
+    /// For the time before `execve`.
+    pub stack: Stack,
+}
+
+/// A place the agent may write to.
+#[derive(Debug)]
+pub struct Writable {
+    /// Absolute, inside.
+    pub path: CString,
+    /// Whether it is a folder.
+    pub directory: bool,
+}
+
 /// How the start went wrong.
-pub(super) enum NotStarted {
+#[derive(Debug)]
+pub enum NotStarted {
     /// A step before the program.
     Fault(Fault),
     /// The program itself.
     Exec(Errno),
 }
 
-/// Starts the agent and returns once its program runs.
-pub(super) fn start(plan: &mut ChildPlan) -> Result<Pid, NotStarted> {
-    let terminal = plan.terminal.as_ref().filter(|_| plan.foreground);
-    let writable = &plan.tree.writable;
+/// Starts the agent and returns once its program runs. It is given the terminal, where one is named.
+///
+/// # Errors
+/// The step before the program that failed, or why the program could not be started.
+pub fn start(plan: &mut AgentPlan, terminal: Option<&OwnedFd>) -> Result<Pid, NotStarted> {
     let AgentPlan {
         program,
         rlimits,
         affinity,
         streams,
+        writable,
         landlock,
         filter,
         stack,
-        ..
-    } = &mut plan.agent;
+    } = plan;
     let mut outcome = None;
     let mut child = || {
         let prepared = own_group(terminal)
@@ -68,7 +100,7 @@ pub(super) fn start(plan: &mut ChildPlan) -> Result<Pid, NotStarted> {
 
 /// A process group of its own, which is given the terminal if it should have it. All signals are blocked here, so the
 /// kernel does not stop a background process for this (tcsetpgrp(3)).
-fn own_group(terminal: Option<&std::os::fd::OwnedFd>) -> Result<(), Fault> {
+fn own_group(terminal: Option<&OwnedFd>) -> Result<(), Fault> {
     setpgid(None, None).at(SetupStep::Spawn, 1)?;
     match terminal {
         Some(terminal) => tcsetpgrp(terminal, getpid()).at(SetupStep::Spawn, 2),
@@ -76,10 +108,7 @@ fn own_group(terminal: Option<&std::os::fd::OwnedFd>) -> Result<(), Fault> {
     }
 }
 
-fn limit(
-    rlimits: &[(rlimit::Resource, u64)],
-    affinity: Option<&rustix::thread::CpuSet>,
-) -> Result<(), Fault> {
+fn limit(rlimits: &[(rlimit::Resource, u64)], affinity: Option<&CpuSet>) -> Result<(), Fault> {
     for (index, (resource, value)) in (0..).zip(rlimits) {
         rlimit::lower(*resource, *value).at(SetupStep::Limits, index)?;
     }
@@ -145,6 +174,6 @@ fn close_and_filter(filter: &[seccomp::Instruction]) -> Result<(), Fault> {
 }
 
 /// Landlock's ABI here, or 0.
-pub(crate) fn landlock_abi() -> u32 {
+pub fn landlock_abi() -> u32 {
     landlock::abi()
 }

@@ -3,27 +3,56 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 
-use palisade_protocol::{ListenerKind, SetupStep};
-use palisade_sys::clone::enter_new_network;
+use palisade_protocol::{EgressWanted, ListenerKind, SetupStep};
+use palisade_sys::netlink::{nftables, route};
 use palisade_sys::socket;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketFlags, SocketType, bind, ipproto, listen, socket_with, sockopt,
 };
 
-use super::{At, Fault};
-use crate::child::NetworkPlan;
+use crate::handover::{MOST_SOCKETS, Outbox};
+use crate::{At, Fault};
 
 /// Where caught connections arrive. The agent can never take it: it is below 1024. The number itself never shows.
-pub(crate) const CAPTURE_PORT: u16 = 1;
+pub const CAPTURE_PORT: u16 = 1;
 /// DNS (RFC 1035).
 const DNS_PORT: u16 = 53;
 /// Connections that wait to be accepted; the kernel lowers it to its own bound (`net.core.somaxconn`, 4096 by default).
 const BACKLOG: i32 = 4096;
 
-/// Sets everything up; the sockets are left in the outbox.
-pub(super) fn set_up(plan: &mut NetworkPlan) -> Result<(), Fault> {
-    enter_new_network().at(SetupStep::Network, 0)?;
+/// The network inside.
+#[derive(Debug)]
+pub struct NetworkPlan {
+    loopback: route::Setup,
+    capture: nftables::Capture,
+    proxy_port: u16,
+    fallback_ports: Vec<u16>,
+    /// Where the sockets are gathered until they are handed out.
+    pub outbox: Outbox,
+}
+
+impl NetworkPlan {
+    /// Most ports that can be caught one by one: two proxy and two DNS sockets come on top.
+    pub const MOST_PORTS: usize = MOST_SOCKETS - 4;
+
+    /// Allocates, so it is made before `clone`. `fallback_ports` are at most [`Self::MOST_PORTS`].
+    pub fn new(wanted: EgressWanted) -> Self {
+        Self {
+            loopback: route::Setup::new(),
+            capture: nftables::Capture::new(CAPTURE_PORT),
+            proxy_port: wanted.proxy_port,
+            fallback_ports: wanted.fallback_ports,
+            outbox: Outbox::new(),
+        }
+    }
+}
+
+/// Sets everything up in a network namespace that is new; the sockets are left in the outbox.
+///
+/// # Errors
+/// What could not be made.
+pub fn set_up(plan: &mut NetworkPlan) -> Result<(), Fault> {
     let ipv6 = plan.loopback.apply().at(SetupStep::Network, 1)?.ipv6;
     let ipv6 = proxy(plan, ipv6).at(SetupStep::Listen, plan.proxy_port.into())?;
     // Which error it is makes no difference: without it the chosen ports are caught, all others lead nowhere.
