@@ -28,6 +28,7 @@ pub mod network;
 pub mod program;
 pub mod rights;
 pub mod serve;
+pub mod start;
 pub mod streams;
 
 pub use connection::{Connection, Post};

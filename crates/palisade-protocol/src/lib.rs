@@ -11,9 +11,11 @@
 #![forbid(unsafe_code)]
 
 mod egress;
+mod guest;
 mod init;
 mod tree;
 
 pub use egress::{EgressEndpoint, EgressWanted, Listener, ListenerKind};
+pub use guest::{GUEST_FOLDER, GUEST_PLAN, GUEST_SOCKET, GuestPlan};
 pub use init::{FRAME_LEN, FrameError, InitEvent, InitRequest, SetupStep};
 pub use tree::{Changes, Ownership, TreeAccess, TreeEntry};

@@ -1,0 +1,181 @@
+//! The guest of a container: its first process, from its start to the agent's end.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use palisade_protocol::{GUEST_PLAN, GUEST_SOCKET, GuestPlan, InitEvent, InitRequest, SetupStep};
+use palisade_sys::clone::Stack;
+use palisade_sys::process::close_all_from;
+use palisade_sys::signal;
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, chownat, fstat};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::process::{Gid, Uid, chdir};
+
+use crate::agent::{self, AgentPlan, Writable, landlock_abi};
+use crate::network::{self, NetworkPlan};
+use crate::program::program;
+use crate::serve::serve;
+use crate::streams::{self, StreamRights};
+use crate::{At, Connection, Fault, Post, filter, rights};
+
+/// Why nothing could even be reported: the session's folder is not what it should be.
+#[derive(Debug)]
+pub enum NoSession {
+    /// The plan cannot be read.
+    Plan(std::io::Error),
+    /// It is not a plan of this version.
+    Malformed,
+    /// Nobody listens.
+    Connect(Errno),
+}
+
+impl std::fmt::Display for NoSession {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Plan(error) => write!(f, "read the session's plan: {error}"),
+            Self::Malformed => f.write_str("the session's plan is of another version of palisade"),
+            Self::Connect(errno) => write!(f, "connect to palisade: {errno}"),
+        }
+    }
+}
+
+impl std::error::Error for NoSession {}
+
+/// The guest's whole life, told by the plan in this folder. Yields its exit status: the agent's own, where it ran.
+///
+/// # Errors
+/// There is no session.
+pub fn run(folder: &Path) -> Result<u8, NoSession> {
+    let bytes = std::fs::read(folder.join(GUEST_PLAN)).map_err(NoSession::Plan)?;
+    let plan = GuestPlan::decode(&bytes).map_err(|_| NoSession::Malformed)?;
+    let control = call(&folder.join(GUEST_SOCKET)).map_err(NoSession::Connect)?;
+    let post = Post {
+        control: Connection(control),
+        terminal: terminal(),
+    };
+    let outcome = build(&plan, &post).and_then(|mut agent| {
+        let terminal = post.terminal.as_ref().filter(|_| plan.foreground);
+        serve(&post, || agent::start(&mut agent, terminal))
+    });
+    Ok(match outcome {
+        Ok(end) => status(end),
+        Err(fault) => {
+            post.control.report(fault);
+            FAILED
+        }
+    })
+}
+
+/// What `palisade` itself says of its own failures.
+const FAILED: u8 = 125;
+
+fn status(end: Option<InitEvent>) -> u8 {
+    let status = match end {
+        Some(InitEvent::Exited { code }) => code,
+        Some(InitEvent::Killed { signal }) => 128 + signal,
+        Some(InitEvent::ExecFailed { errno }) if errno == Errno::NOENT.raw_os_error() => 127,
+        Some(InitEvent::ExecFailed { .. }) => 126,
+        _ => FAILED.into(),
+    };
+    u8::try_from(status).unwrap_or(FAILED)
+}
+
+fn call(path: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket)
+}
+
+/// The container's own terminal, where it has one.
+fn terminal() -> Option<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    rustix::fs::open(c"/dev/tty", flags, Mode::empty()).ok()
+}
+
+/// Everything up to the agent's start, which waits for the supervisor's word.
+fn build(plan: &GuestPlan, post: &Post) -> Result<AgentPlan, Fault> {
+    signal::block_all().at(SetupStep::Sync, 0)?;
+    close_strangers(post)?;
+    let mut agent = agent_plan(plan)?;
+    let mut network = NetworkPlan::new(plan.egress.clone());
+    network::set_up(&mut network)?;
+    if let Some((uid, gid)) = plan.identity {
+        let identity = (Uid::from_raw(uid), Gid::from_raw(gid));
+        for (index, path) in (0..).zip(&plan.owned) {
+            chownat(
+                CWD,
+                path,
+                Some(identity.0),
+                Some(identity.1),
+                AtFlags::SYMLINK_NOFOLLOW,
+            )
+            .at(SetupStep::Identity, index)?;
+        }
+        rights::keep_for_now()?;
+        rights::take_identity(Some(identity))?;
+    }
+    rights::close_own_memory()?;
+    rights::give_up()?;
+    chdir(&plan.directory).at(SetupStep::Directory, 0)?;
+    agent.streams = look_at_streams()?;
+    let control = post.control.0.as_fd();
+    network
+        .outbox
+        .hand_out(control)
+        .at(SetupStep::HandOver, 0)?;
+    post.control.wait_for(InitRequest::Begin)?;
+    Ok(agent)
+}
+
+/// An engine with a hole (CVE-2024-21626) may have left a descriptor of the host open.
+fn close_strangers(post: &Post) -> Result<(), Fault> {
+    use std::os::fd::AsRawFd;
+    let mut kept = vec![post.control.0.as_raw_fd()];
+    kept.extend(post.terminal.as_ref().map(AsRawFd::as_raw_fd));
+    kept.sort_unstable();
+    close_all_from(3, &kept).at(SetupStep::Sync, 0)
+}
+
+fn agent_plan(plan: &GuestPlan) -> Result<AgentPlan, Fault> {
+    let unfit = Err(Errno::INVAL);
+    let Ok(program) = program(&plan.argv, &plan.environment) else {
+        return unfit.at(SetupStep::Spawn, 8);
+    };
+    let writable = plan.writable.iter().map(|(path, directory)| {
+        let path = CString::new(path.as_os_str().as_bytes()).ok()?;
+        let directory = *directory;
+        Some(Writable { path, directory })
+    });
+    let Some(writable) = writable.collect() else {
+        return unfit.at(SetupStep::Spawn, 9);
+    };
+    Ok(AgentPlan {
+        program,
+        rlimits: Vec::new(),
+        affinity: None,
+        streams: StreamRights::default(),
+        writable,
+        landlock: landlock_abi(),
+        filter: filter::compile(filter::Options::default()),
+        stack: Stack::new(),
+    })
+}
+
+/// A directory among the streams would be a way out; the engine's own pipes and terminals are none.
+fn look_at_streams() -> Result<StreamRights, Fault> {
+    let mut found = StreamRights::default();
+    for (stream, place) in streams::all().into_iter().zip(&mut found) {
+        let Ok(stat) = fstat(stream) else {
+            continue;
+        };
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => return Err(Errno::ISDIR).at(SetupStep::Spawn, 10),
+            kind => *place = streams::rights_of(stream, kind),
+        }
+    }
+    Ok(found)
+}
