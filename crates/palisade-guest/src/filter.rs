@@ -48,6 +48,16 @@ pub fn compile(options: Options) -> Vec<Instruction> {
     compile_for(Architecture::HERE, options)
 }
 
+/// Every call by name, with its answer, for other forms of the same filter. Those that this architecture lacks are left
+/// out.
+pub fn rules(options: Options) -> impl Iterator<Item = (&'static str, &'static Rule)> {
+    groups().flat_map(move |group| {
+        let here = |call: &&Call| Architecture::HERE.number(call).is_some();
+        let rule = rule_of(group, options);
+        group.calls.iter().filter(here).map(move |call| (call.name, rule))
+    })
+}
+
 /// The table as Markdown, for the documentation.
 pub fn describe() -> String {
     let mut text = String::from("| what | answer | calls | why |\n|---|---|---|---|\n");

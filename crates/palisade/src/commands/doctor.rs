@@ -16,6 +16,7 @@ use serde_json::json;
 use super::policy_options::PolicyOptions;
 use crate::backends;
 use crate::failure::{Failure, NO};
+use crate::surroundings::Surroundings;
 use crate::terminal_text::Palette;
 
 /// Say what this machine can do, and for each thing missing what would give it; and warn of masked files that git tracks here.
@@ -61,10 +62,11 @@ fn policy_arguments() -> Vec<OsString> {
 }
 
 fn probe(args: &Args) -> Result<ExitCode, Failure> {
+    let here = Surroundings::read()?;
     let mut usable = false;
     let mut report = Vec::new();
     for name in backends::NAMES {
-        let probe = backends::by_name(name)?.probe();
+        let probe = backends::by_name(name, &here)?.probe();
         usable |= probe.usable();
         if args.json {
             let capabilities: Vec<_> = probe.capabilities.iter().map(as_json).collect();

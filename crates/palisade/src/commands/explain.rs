@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
 
 /// How well each control would be held on this machine.
 fn print_enforcement(policy: &Effective, here: &Surroundings) -> Result<(), Failure> {
-    let backend = backends::of_policy(policy)?;
+    let backend = backends::of_policy(policy, here)?;
     let id = SessionId::new(SystemTime::now(), 0);
     let plan = Plan::new(
         id.clone(),
@@ -64,7 +64,7 @@ fn print_enforcement(policy: &Effective, here: &Surroundings) -> Result<(), Fail
             environment: &here.environment(policy),
             home: &here.home,
             current_dir: &here.current_dir,
-            user: &here.user,
+            user: &backends::user_of(policy, here)?,
             program: None,
             own: &here.own_folders(),
             kept: &here.kept(&id),

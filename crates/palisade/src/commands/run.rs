@@ -58,7 +58,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         args.command.first().map(OsString::as_os_str),
     )?;
     let credentials = secrets::credentials(&policy)?;
-    let backend = backends::of_policy(&policy)?;
+    let backend = backends::of_policy(&policy, &here)?;
     let id = SessionId::new(SystemTime::now(), random());
     let program = lone_program(&args.command[0], &here);
     let mut plan = Plan::new(
@@ -69,7 +69,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
             environment: &here.environment(&policy),
             home: &here.home,
             current_dir: &here.current_dir,
-            user: &here.user,
+            user: &backends::user_of(&policy, &here)?,
             program: program
                 .as_ref()
                 .map(|(found, real)| (found.as_path(), real.as_path())),

@@ -136,7 +136,7 @@ pub(super) fn session(options: &PolicyOptions, origin: SocketAddr) -> Result<Exi
     let mut policy = load(options, &here, None)?;
     policy.network = network(origin)?;
     policy.credentials.clear();
-    let backend = backends::of_policy(&policy)?;
+    let backend = backends::of_policy(&policy, &here)?;
     let program = lone_program(own.as_os_str(), &here);
     let argv = [
         own.into_os_string(),
@@ -154,7 +154,7 @@ pub(super) fn session(options: &PolicyOptions, origin: SocketAddr) -> Result<Exi
             environment: &here.environment(&policy),
             home: &here.home,
             current_dir: &here.current_dir,
-            user: &here.user,
+            user: &backends::user_of(&policy, &here)?,
             program: program
                 .as_ref()
                 .map(|(found, real)| (found.as_path(), real.as_path())),

@@ -1,0 +1,241 @@
+//! The options of `create`: the whole hardening in one list, printed as it runs.
+
+use std::path::{Path, PathBuf};
+
+use palisade_boundary::{BoundarySpec, Limits};
+use palisade_protocol::GUEST_FOLDER;
+
+use crate::folder::GUEST;
+use crate::tree::{Mount, What};
+
+/// What the guest needs until it gives it up: routes and the capture rule, another user, an empty bounding set, folders
+/// for the agent.
+pub(crate) const CAPABILITIES: [&str; 5] = ["CHOWN", "NET_ADMIN", "SETGID", "SETPCAP", "SETUID"];
+
+/// What every backend holds a session to where no policy names a number of processes.
+const DEFAULT_PROCESSES: u32 = 4096;
+
+/// What replaces the engine's own view of the host's devices and control groups.
+const HIDDEN: [&str; 2] = ["/sys", "/sys/fs/cgroup"];
+
+/// Labels, by which what is left over is found: the session's folder, and where that lies.
+pub(crate) const LABEL_SESSION: &str = "palisade.session";
+pub(crate) const LABEL_BASE: &str = "palisade.base";
+
+/// Everything about a container that is not the same for all.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) spec: BoundarySpec,
+    /// Name of the session's folder, and where it lies.
+    pub(crate) session: String,
+    pub(crate) base: PathBuf,
+    pub(crate) image: String,
+    /// The profile's file and content.
+    pub(crate) profile_file: PathBuf,
+    pub(crate) profile: String,
+    /// The guest on the host, and the folder it finds its plan in.
+    pub(crate) guest: PathBuf,
+    pub(crate) inside: PathBuf,
+    /// The tree's mounts, with files in place of made-up contents.
+    pub(crate) mounts: Vec<HostMount>,
+    /// Whether the agent has a terminal.
+    pub(crate) terminal: bool,
+}
+
+/// A mount as the engine takes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum HostMount {
+    /// A path of the host.
+    Bind {
+        source: PathBuf,
+        target: PathBuf,
+        read_only: bool,
+    },
+    /// A file system in memory.
+    Memory { target: PathBuf, options: String },
+}
+
+impl HostMount {
+    /// Of a mount of the tree; `source` says where something made up lies.
+    pub(crate) fn new(mount: &Mount, spec: &BoundarySpec, memory: u64, source: PathBuf) -> Self {
+        let target = mount.target.clone();
+        match &mount.what {
+            What::Bind { source, read_only } => Self::Bind {
+                source: source.clone(),
+                target,
+                read_only: *read_only,
+            },
+            What::Empty { .. } | What::Made { .. } => Self::Bind {
+                source,
+                target,
+                read_only: true,
+            },
+            What::Memory { size, mode, exec } => Self::Memory {
+                target,
+                options: format!(
+                    "rw,nosuid,nodev,{},size={},mode={mode:o},uid={},gid={}",
+                    if *exec { "exec" } else { "noexec" },
+                    size.unwrap_or(memory),
+                    spec.identity.uid,
+                    spec.identity.gid
+                ),
+            },
+        }
+    }
+}
+
+/// The arguments, from the first option to the image.
+pub(crate) fn arguments(wanted: &Wanted) -> Vec<String> {
+    let mut all: Vec<String> = FIXED.map(str::to_owned).to_vec();
+    let mut add = |option: &str, value: String| all.push(format!("{option}={value}"));
+    add("--label", format!("{LABEL_SESSION}={}", wanted.session));
+    add("--label", format!("{LABEL_BASE}={}", wanted.base.display()));
+    add("--hostname", wanted.spec.hostname.clone());
+    for capability in CAPABILITIES {
+        add("--cap-add", capability.to_owned());
+    }
+    add(
+        "--security-opt",
+        format!("seccomp={}", wanted.profile_file.display()),
+    );
+    limits(&wanted.spec.limits, &mut add);
+    for place in HIDDEN {
+        add("--tmpfs", format!("{place}:{HIDDEN_OPTIONS}"));
+    }
+    for mount in wanted.mounts.iter().chain(&guest_mounts(wanted)) {
+        match mount {
+            HostMount::Bind {
+                source,
+                target,
+                read_only,
+            } => add("--mount", bind(source, target, *read_only)),
+            HostMount::Memory { target, options } => {
+                add("--tmpfs", format!("{}:{options}", target.display()));
+            }
+        }
+    }
+    if wanted.terminal {
+        all.push("--tty".into());
+    }
+    all.push(wanted.image.clone());
+    all
+}
+
+const HIDDEN_OPTIONS: &str = "ro,nosuid,nodev,noexec,size=4k,mode=555";
+
+/// The same for every session.
+const FIXED: [&str; 18] = [
+    "--interactive",
+    "--rm",
+    "--pull=never",
+    "--init=false",
+    "--no-healthcheck",
+    // What the agent prints is the caller's alone.
+    "--log-driver=none",
+    "--network=none",
+    "--ipc=private",
+    "--cgroupns=private",
+    "--read-only",
+    "--cap-drop=ALL",
+    "--security-opt=no-new-privileges",
+    "--user=0:0",
+    "--ulimit=core=0",
+    "--restart=no",
+    "--workdir=/",
+    "--stop-signal=KILL",
+    "--entrypoint=/run/palisade/guest",
+];
+
+/// The session's folder and the guest in it.
+pub(crate) fn guest_mounts(wanted: &Wanted) -> [HostMount; 2] {
+    let folder = PathBuf::from(GUEST_FOLDER);
+    [
+        HostMount::Bind {
+            source: wanted.inside.clone(),
+            target: folder.clone(),
+            read_only: true,
+        },
+        HostMount::Bind {
+            source: wanted.guest.clone(),
+            target: folder.join(GUEST),
+            read_only: true,
+        },
+    ]
+}
+
+/// The tmpfs mounts that are there for every session.
+pub(crate) fn hidden_mounts() -> impl Iterator<Item = (&'static str, &'static str)> {
+    HIDDEN.into_iter().map(|place| (place, HIDDEN_OPTIONS))
+}
+
+fn limits(limits: &Limits, add: &mut impl FnMut(&str, String)) {
+    add("--pids-limit", processes(limits).to_string());
+    if let Some(bytes) = limits.memory {
+        add("--memory", format!("{bytes}b"));
+        // The same figure means that nothing is swapped out.
+        add("--memory-swap", format!("{bytes}b"));
+    }
+    if let Some(cpus) = limits.cpus {
+        add("--cpus", format!("{cpus:.3}"));
+    }
+}
+
+/// How many processes there may be; init is one more.
+pub(crate) fn processes(limits: &Limits) -> u64 {
+    u64::from(limits.processes.unwrap_or(DEFAULT_PROCESSES)) + 1
+}
+
+/// Fields are separated by commas, and one that holds a comma or a quote is quoted (RFC 4180).
+fn bind(source: &Path, target: &Path, read_only: bool) -> String {
+    let field = |key: &str, path: &Path| {
+        let field = format!("{key}={}", path.display());
+        if field.contains([',', '"']) {
+            format!("\"{}\"", field.replace('"', "\"\""))
+        } else {
+            field
+        }
+    };
+    let mut text = format!(
+        "type=bind,{},{},bind-propagation=rprivate,bind-nonrecursive=true",
+        field("source", source),
+        field("target", target)
+    );
+    if read_only {
+        text.push_str(",readonly");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_names_are_quoted() {
+        let text = bind(Path::new("/a,b\"c"), Path::new("/d"), true);
+        assert_eq!(
+            text,
+            "type=bind,\"source=/a,b\"\"c\",target=/d,bind-propagation=rprivate,bind-nonrecursive=true,readonly"
+        );
+    }
+
+    #[test]
+    fn a_limit_of_memory_leaves_no_swap() {
+        let mut found = Vec::new();
+        let of = Limits {
+            memory: Some(1 << 20),
+            cpus: Some(1.5),
+            processes: Some(10),
+        };
+        limits(&of, &mut |option, value| {
+            found.push(format!("{option}={value}"))
+        });
+        let expected = [
+            "--pids-limit=11",
+            "--memory=1048576b",
+            "--memory-swap=1048576b",
+            "--cpus=1.500",
+        ];
+        assert_eq!(found, expected);
+    }
+}

@@ -1,0 +1,204 @@
+//! The session's folder on the host: what is shown inside of its own making, the guest's plan, the socket it calls.
+//!
+//! ```text
+//!   BASE/NAME/       nobody but the caller comes in here
+//!     lock           held for as long as the supervisor lives, by whatever means it ends
+//!     file, folder   empty: what masks are
+//!     made/N         files of the tree
+//!     inside/        shown inside: plan, control, and a place for the guest
+//! ```
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use palisade_protocol::{GUEST_PLAN, GUEST_SOCKET, GuestPlan};
+use rustix::fs::{FlockOperation, flock};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
+};
+use rustix::rand::{GetRandomFlags, getrandom};
+
+/// The lock's name.
+const LOCK: &str = "lock";
+/// The name of the guest in the folder that is shown.
+pub(crate) const GUEST: &str = "guest";
+
+/// See the module. Dropping it removes it.
+#[derive(Debug)]
+pub(crate) struct SessionFolder {
+    path: PathBuf,
+    name: String,
+    _lock: File,
+}
+
+impl SessionFolder {
+    /// Makes one below `base`, which is made where it is missing.
+    pub(crate) fn make(base: &Path) -> io::Result<Self> {
+        private().recursive(true).create(base)?;
+        // An engine has to be told where things really lie.
+        let base = base.canonicalize()?;
+        let name = random_name()?;
+        let path = base.join(&name);
+        private().create(&path)?;
+        let lock = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path.join(LOCK))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        let folder = Self {
+            path,
+            name,
+            _lock: lock,
+        };
+        folder.fill()?;
+        Ok(folder)
+    }
+
+    fn fill(&self) -> io::Result<()> {
+        for name in ["folder", "made", "inside"] {
+            open_to_all(&self.path.join(name))?;
+        }
+        readable(&self.path.join("file"), b"")?;
+        readable(&self.inside().join(GUEST), b"")
+    }
+
+    /// Its name, which no other has.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it lies.
+    pub(crate) fn base(&self) -> PathBuf {
+        self.path
+            .parent()
+            .map(Path::to_path_buf)
+            .unwrap_or_default()
+    }
+
+    /// An empty file or folder.
+    pub(crate) fn empty(&self, directory: bool) -> PathBuf {
+        self.path.join(if directory { "folder" } else { "file" })
+    }
+
+    /// The folder that is shown inside.
+    pub(crate) fn inside(&self) -> PathBuf {
+        self.path.join("inside")
+    }
+
+    /// A file of the tree, by number.
+    pub(crate) fn make_file(&self, number: usize, content: &[u8]) -> io::Result<PathBuf> {
+        let path = self.path.join("made").join(number.to_string());
+        readable(&path, content)?;
+        Ok(path)
+    }
+
+    /// A file of our own.
+    pub(crate) fn write(&self, name: &str, content: &[u8]) -> io::Result<PathBuf> {
+        let path = self.path.join(name);
+        readable(&path, content)?;
+        Ok(path)
+    }
+
+    /// Writes the plan and opens the socket that the guest calls.
+    pub(crate) fn open(&self, plan: &GuestPlan) -> io::Result<OwnedFd> {
+        readable(&self.inside().join(GUEST_PLAN), &plan.encode())?;
+        let kind = SocketType::SEQPACKET;
+        let socket = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
+        // By way of a descriptor, because the name of a socket has at most 107 bytes.
+        let inside = File::open(self.inside())?;
+        let way = format!("/proc/self/fd/{}/{GUEST_SOCKET}", inside.as_raw_fd());
+        bind(&socket, &SocketAddrUnix::new(way)?)?;
+        // The guest may start as a user of its own. Nobody else on the host comes as far as here.
+        let open = Permissions::from_mode(0o666);
+        fs::set_permissions(self.inside().join(GUEST_SOCKET), open)?;
+        listen(&socket, 1)?;
+        Ok(socket)
+    }
+
+    /// Takes the socket away, once the guest has called.
+    pub(crate) fn close(&self) -> io::Result<()> {
+        fs::remove_file(self.inside().join(GUEST_SOCKET))
+    }
+}
+
+impl Drop for SessionFolder {
+    fn drop(&mut self) {
+        // What is left is removed by a later session, as that of a supervisor that was killed.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Names of folders below `base` whose supervisor lives, and paths of the others, which nobody will use again.
+pub(crate) fn look_through(base: &Path) -> io::Result<(Vec<String>, Vec<PathBuf>)> {
+    let (mut living, mut dead) = (Vec::new(), Vec::new());
+    for entry in fs::read_dir(base)? {
+        let entry = entry?;
+        match File::open(entry.path().join(LOCK)) {
+            Ok(lock) if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() => {
+                dead.push(entry.path());
+            }
+            // One that is being made has no lock yet.
+            _ => living.extend(entry.file_name().into_string()),
+        }
+    }
+    Ok((living, dead))
+}
+
+fn private() -> DirBuilder {
+    let mut builder = DirBuilder::new();
+    builder.mode(0o700);
+    builder
+}
+
+fn open_to_all(path: &Path) -> io::Result<()> {
+    fs::create_dir(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o755))
+}
+
+fn readable(path: &Path, content: &[u8]) -> io::Result<()> {
+    fs::write(path, content)?;
+    fs::set_permissions(path, Permissions::from_mode(0o444))
+}
+
+fn random_name() -> io::Result<String> {
+    let mut bytes = [0u8; 8];
+    getrandom(&mut bytes, GetRandomFlags::empty())?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_private_and_goes_with_its_session() {
+        let base = tempfile::tempdir().expect("folder");
+        let base = base.path().join("a".repeat(120)).join("b");
+        let folder = SessionFolder::make(&base).expect("made");
+        let mode = fs::metadata(&folder.path)
+            .expect("there")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o700);
+        let (living, dead) = look_through(&base).expect("looked");
+        assert_eq!((living, dead.len()), (vec![folder.name().to_owned()], 0));
+        drop(folder);
+        assert_eq!(fs::read_dir(&base).expect("base").count(), 0);
+    }
+
+    #[test]
+    fn a_folder_whose_supervisor_is_gone_is_told_apart() {
+        let base = tempfile::tempdir().expect("folder");
+        let folder = SessionFolder::make(base.path()).expect("made");
+        let left = base.path().join("left");
+        fs::create_dir(&left).expect("folder");
+        fs::write(left.join(LOCK), "").expect("lock");
+        let (living, dead) = look_through(base.path()).expect("looked");
+        assert_eq!(living, [folder.name()]);
+        assert_eq!(dead, [left]);
+    }
+}

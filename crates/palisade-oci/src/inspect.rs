@@ -1,0 +1,218 @@
+//! Whether the engine made what it was told: an engine of another version, a wrapper or a setting of the daemon may have
+//! dropped a flag, and none of them says so.
+
+use std::collections::BTreeSet;
+
+use palisade_boundary::StartError;
+use serde_json::Value;
+
+use crate::engine::cannot;
+use crate::flags::{CAPABILITIES, HostMount, Wanted, guest_mounts, hidden_mounts, processes};
+
+/// Compares the engine's own account of the container (`inspect`) with what was wanted.
+///
+/// # Errors
+/// The first control that is not there.
+pub(crate) fn check(account: &str, wanted: &Wanted) -> Result<(), StartError> {
+    let parsed: Result<Value, _> = serde_json::from_str(account);
+    let what = || "check what the engine made".to_owned();
+    let parsed = parsed.map_err(|e| cannot(what(), format!("its account is not JSON: {e}")))?;
+    let one = parsed.get(0).unwrap_or(&Value::Null);
+    match differs(one, wanted) {
+        None => Ok(()),
+        Some(control) => {
+            let cause =
+                format!("{control} is not as it was asked for, so the agent was not started");
+            let mut error = cannot(what(), cause);
+            error.fix = Some(
+                "look whether `docker` is a wrapper, and which defaults its daemon is given; docker 20.10 or newer is needed"
+                    .into(),
+            );
+            Err(error)
+        }
+    }
+}
+
+/// The first control that is another one.
+fn differs(one: &Value, wanted: &Wanted) -> Option<&'static str> {
+    let host = &one["HostConfig"];
+    let limits = &wanted.spec.limits;
+    let memory = limits.memory.unwrap_or(0);
+    let cpus = limits
+        .cpus
+        .map_or(0, |cpus| (cpus * 1000.0).round() as u64 * 1_000_000);
+    let checks = [
+        ("the root", host["ReadonlyRootfs"] == true),
+        (
+            "the network",
+            host["NetworkMode"] == "none" && is_empty(&host["PortBindings"]),
+        ),
+        (
+            "the dropped capabilities",
+            texts(&host["CapDrop"]) == set(["ALL"]),
+        ),
+        (
+            "the guest's capabilities",
+            capabilities(&host["CapAdd"]) == set(CAPABILITIES),
+        ),
+        ("privilege", host["Privileged"] == false),
+        ("no-new-privileges", no_new_privileges(host)),
+        ("the system-call filter", has_profile(host, &wanted.profile)),
+        ("the process namespace", is_empty(&host["PidMode"])),
+        ("the IPC namespace", host["IpcMode"] == "private"),
+        ("the host name's namespace", is_empty(&host["UTSMode"])),
+        ("the user namespace", host["UsernsMode"] != "host"),
+        (
+            "the control group's namespace",
+            host["CgroupnsMode"] == "private",
+        ),
+        (
+            "devices",
+            is_empty(&host["Devices"]) && is_empty(&host["DeviceRequests"]),
+        ),
+        ("device rules", is_empty(&host["DeviceCgroupRules"])),
+        (
+            "the masked paths",
+            !is_empty(&host["MaskedPaths"]) && !is_empty(&host["ReadonlyPaths"]),
+        ),
+        ("the user", one["Config"]["User"] == "0:0"),
+        ("the first process", first_process(one)),
+        ("added groups", is_empty(&host["GroupAdd"])),
+        (
+            "volumes",
+            is_empty(&host["Binds"]) && is_empty(&host["VolumesFrom"]),
+        ),
+        ("the image's volumes", is_empty(&one["Config"]["Volumes"])),
+        ("mounts", mounts(&host["Mounts"]) == wanted_mounts(wanted)),
+        (
+            "what is mounted",
+            one["Mounts"].as_array().map(Vec::len) == Some(wanted_mounts(wanted).len()),
+        ),
+        (
+            "file systems in memory",
+            memories(&host["Tmpfs"]) == wanted_memories(wanted),
+        ),
+        ("limits.processes", host["PidsLimit"] == processes(limits)),
+        (
+            "limits.memory",
+            host["Memory"] == memory && host["MemorySwap"] == memory,
+        ),
+        ("limits.cpus", host["NanoCpus"] == cpus),
+        ("the removal", host["AutoRemove"] == true),
+        ("the log", host["LogConfig"]["Type"] == "none"),
+        ("core files", core_files(&host["Ulimits"])),
+    ];
+    checks
+        .into_iter()
+        .find(|(_, holds)| !holds)
+        .map(|(control, _)| control)
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+fn set<const N: usize>(of: [&str; N]) -> BTreeSet<String> {
+    of.map(str::to_owned).into()
+}
+
+fn texts(value: &Value) -> BTreeSet<String> {
+    let list = value.as_array().into_iter().flatten();
+    list.map(|text| text.as_str().unwrap_or("?").to_owned())
+        .collect()
+}
+
+/// Newer engines put `CAP_` before.
+fn capabilities(value: &Value) -> BTreeSet<String> {
+    let names = texts(value).into_iter();
+    names
+        .map(|name| name.trim_start_matches("CAP_").to_owned())
+        .collect()
+}
+
+fn no_new_privileges(host: &Value) -> bool {
+    let options = texts(&host["SecurityOpt"]);
+    options.contains("no-new-privileges") || options.contains("no-new-privileges:true")
+}
+
+fn has_profile(host: &Value, profile: &str) -> bool {
+    let options = texts(&host["SecurityOpt"]);
+    let ours = format!("seccomp={profile}");
+    let of_seccomp = options
+        .iter()
+        .filter(|option| option.starts_with("seccomp"));
+    of_seccomp.eq([&ours])
+}
+
+fn first_process(one: &Value) -> bool {
+    let entry = &one["Config"]["Entrypoint"];
+    texts(entry) == set(["/run/palisade/guest"])
+        && is_empty(&one["Config"]["Cmd"])
+        && one["HostConfig"]["Init"] != true
+}
+
+fn core_files(value: &Value) -> bool {
+    let mut list = value.as_array().into_iter().flatten();
+    list.any(|one| one["Name"] == "core" && one["Hard"] == 0 && one["Soft"] == 0)
+}
+
+/// Type, source, target, read-only, recursive.
+type Shown = (String, String, String, bool, bool);
+
+fn mounts(value: &Value) -> BTreeSet<Shown> {
+    let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
+    let list = value.as_array().into_iter().flatten();
+    list.map(|one| {
+        (
+            text(&one["Type"]),
+            text(&one["Source"]),
+            text(&one["Target"]),
+            one["ReadOnly"] == true,
+            one["BindOptions"]["NonRecursive"] != true,
+        )
+    })
+    .collect()
+}
+
+fn wanted_mounts(wanted: &Wanted) -> BTreeSet<Shown> {
+    let guest = guest_mounts(wanted);
+    let all = wanted.mounts.iter().chain(&guest);
+    all.filter_map(|mount| match mount {
+        HostMount::Bind {
+            source,
+            target,
+            read_only,
+        } => Some((
+            "bind".to_owned(),
+            source.display().to_string(),
+            target.display().to_string(),
+            *read_only,
+            false,
+        )),
+        HostMount::Memory { .. } => None,
+    })
+    .collect()
+}
+
+fn memories(value: &Value) -> BTreeSet<(String, String)> {
+    let map = value.as_object().into_iter().flatten();
+    map.map(|(place, options)| (place.clone(), options.as_str().unwrap_or("?").to_owned()))
+        .collect()
+}
+
+fn wanted_memories(wanted: &Wanted) -> BTreeSet<(String, String)> {
+    let own = wanted.mounts.iter().filter_map(|mount| match mount {
+        HostMount::Memory { target, options } => {
+            Some((target.display().to_string(), options.clone()))
+        }
+        HostMount::Bind { .. } => None,
+    });
+    let hidden = hidden_mounts().map(|(place, options)| (place.to_owned(), options.to_owned()));
+    own.chain(hidden).collect()
+}

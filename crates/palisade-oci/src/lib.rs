@@ -1,0 +1,39 @@
+//! The container backend: the same session in a hardened container of docker or podman.
+//!
+//! ```text
+//!   tree ──▶ Layout: mounts, a skeleton image, folders to give to the agent
+//!   flags ──▶ `docker create …`, printed as it runs
+//!   supervisor                                  │ container
+//!   create; start, attached to our streams ────▶│ palisade-guest (first process)
+//!   inspect: every flag still there?            │ network, sockets, rights given up
+//!   endpoint() ◀──────────── Ready, sockets ────┤ (a socket in the session's folder)
+//!   Begin ─────────────────────────────────────▶│ agent
+//! ```
+//!
+//! The engine is driven by its command line, with our standard streams, so that contexts, `DOCKER_HOST`, terminals and
+//! window sizes are what people know.
+//!
+//! # Invariants
+//! * The agent does not start before the engine was asked what it made, and every control is there.
+//! * The container ends when its connection to the supervisor does, whatever the reason.
+//! * Nothing is created on the host but the session's folder, below palisade's own state.
+//! * What cannot be had is an error with its cause and its fix, never a weaker boundary.
+//!
+//! Non-goals: this crate knows neither the policy nor the gate, and pulls no image.
+#![forbid(unsafe_code)]
+#![cfg(target_os = "linux")]
+
+mod assess;
+mod backend;
+mod engine;
+mod flags;
+mod folder;
+mod image;
+mod inspect;
+mod probe;
+mod profile;
+mod running;
+mod stale;
+mod tree;
+
+pub use backend::ContainerBackend;

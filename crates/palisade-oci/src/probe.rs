@@ -1,0 +1,117 @@
+//! What this machine's engine can do.
+
+use std::path::Path;
+
+use palisade_boundary::{Capability, CapabilityState, Probe};
+
+use crate::engine::Engine;
+
+/// Asks the engine. Changes nothing.
+pub(crate) fn probe(engine: Engine, guest: &Path) -> Probe {
+    let mut capabilities = vec![named("engine", server(engine))];
+    if capabilities
+        .iter()
+        .all(|c| matches!(c.state, CapabilityState::Present(_)))
+    {
+        capabilities.push(named("same-machine", same_machine(engine)));
+        capabilities.push(named("user-namespaces", remapped(engine)));
+    }
+    capabilities.push(named("guest", installed(guest)));
+    Probe { capabilities }
+}
+
+fn named(name: &'static str, state: CapabilityState) -> Capability {
+    Capability { name, state }
+}
+
+/// Oldest engine that knows all flags (`--cgroupns`, `--pull` of `create`).
+const OLDEST: (u32, u32) = (20, 10);
+
+fn server(engine: Engine) -> CapabilityState {
+    let version = ["version", "--format", "{{.Server.Version}}"];
+    match engine.ask("ask the engine for its version", &version) {
+        Ok(version) if parsed(&version).is_some_and(|found| found >= OLDEST) => {
+            CapabilityState::Present(format!("{} {version}", engine.program()))
+        }
+        Ok(version) => CapabilityState::Missing {
+            cause: format!(
+                "{} {version} lacks options that the hardening needs",
+                engine.program()
+            ),
+            fix: format!(
+                "use {} {}.{} or newer",
+                engine.program(),
+                OLDEST.0,
+                OLDEST.1
+            ),
+        },
+        Err(error) => CapabilityState::Missing {
+            fix: error.fix.unwrap_or_else(|| "see what it says".into()),
+            cause: error.cause,
+        },
+    }
+}
+
+fn parsed(version: &str) -> Option<(u32, u32)> {
+    let mut parts = version.split('.');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+/// Mounts and handed-out sockets need the engine on this machine.
+fn same_machine(engine: Engine) -> CapabilityState {
+    let endpoint = [
+        "context",
+        "inspect",
+        "--format",
+        "{{.Endpoints.docker.Host}}",
+    ];
+    match engine.ask("ask where the engine listens", &endpoint) {
+        Ok(place) if place.starts_with("unix://") => CapabilityState::Present(place),
+        Ok(place) => CapabilityState::Missing {
+            cause: format!("the engine is reached at {place}, and may be another machine's"),
+            fix: "use one that listens at a Unix socket of this machine (DOCKER_HOST, docker context use)".into(),
+        },
+        Err(error) => CapabilityState::Missing {
+            cause: error.cause,
+            fix: "use docker 20.10 or newer".into(),
+        },
+    }
+}
+
+fn remapped(engine: Engine) -> CapabilityState {
+    let options = ["info", "--format", "{{json .SecurityOptions}}"];
+    match engine.ask("ask the engine for its settings", &options) {
+        Ok(found) if found.contains("name=userns") => CapabilityState::Missing {
+            cause: "the daemon maps users (userns-remap), so the agent would not be the owner of its workspace".into(),
+            fix: "use a daemon without userns-remap, or the native boundary".into(),
+        },
+        Ok(_) => CapabilityState::Present("not remapped: root of a container is root, and the guest gives it up".into()),
+        Err(error) => CapabilityState::Missing {
+            cause: error.cause,
+            fix: "see what it says".into(),
+        },
+    }
+}
+
+fn installed(guest: &Path) -> CapabilityState {
+    if guest.is_file() {
+        return CapabilityState::Present(guest.display().to_string());
+    }
+    CapabilityState::Missing {
+        cause: format!("{} is not there", guest.display()),
+        fix: "install palisade-guest beside palisade".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_by_number() {
+        assert!(parsed("20.10.24+dfsg1").expect("a version") >= OLDEST);
+        assert!(parsed("19.03.15").expect("a version") < OLDEST);
+        assert!(parsed("9.9").expect("a version") < OLDEST);
+        assert_eq!(parsed("?"), None);
+    }
+}

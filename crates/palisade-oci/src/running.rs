@@ -1,0 +1,308 @@
+//! A container that is being made or runs, seen from the supervisor.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::{Child, ExitStatus, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use palisade_boundary::{AgentEvent, Request, Running, StartError};
+use palisade_guest::handover::{Message, receive};
+use palisade_protocol::{EgressEndpoint, InitEvent, InitRequest, SetupStep};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{SendFlags, SocketFlags, accept_with, send};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::engine::{Engine, cannot};
+use crate::flags::Wanted;
+use crate::folder::SessionFolder;
+use crate::{inspect, stale};
+
+/// How long an engine may take to start a container. It takes a quarter of a second; on a busy machine many times that.
+const START_DEADLINE: Duration = Duration::from_secs(60);
+/// How long the guest may take once it has called.
+const BUILD_DEADLINE: Duration = Duration::from_secs(10);
+/// How long the engine may take to end and remove a container whose guest has gone, before it is told to.
+const END_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What a container is made of.
+pub(crate) struct Parts {
+    pub(crate) engine: Engine,
+    /// The engine's name for it.
+    pub(crate) container: String,
+    /// The engine's program, attached.
+    pub(crate) client: Child,
+    pub(crate) folder: SessionFolder,
+    /// Where the guest calls.
+    pub(crate) listener: OwnedFd,
+    pub(crate) wanted: Wanted,
+}
+
+/// See the module.
+pub(crate) struct ContainerRunning {
+    parts: Parts,
+    /// The client's descriptor: readable once it has ended.
+    client: OwnedFd,
+    /// The engine's account of the container, on its way.
+    account: Option<Child>,
+    /// The connection to the guest.
+    control: Option<OwnedFd>,
+    /// Whether the agent may start as soon as all is known to be right.
+    begin: bool,
+    /// Whether all is known to be right.
+    stands: bool,
+    told_the_end: bool,
+    ended: bool,
+    /// Removes what others left over, meanwhile.
+    stale: Option<JoinHandle<()>>,
+}
+
+impl ContainerRunning {
+    pub(crate) fn new(parts: Parts) -> Result<Self, StartError> {
+        let opened = descriptor(&parts.client);
+        let account = parts
+            .engine
+            .command()
+            .args(["inspect", &parts.container])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let (client, account) = match (opened, account) {
+            (Ok(client), Ok(account)) => (client, account),
+            (opened, account) => {
+                let error = opened.err().or_else(|| account.err());
+                let cause = error.map_or_else(String::new, |e| e.to_string());
+                let remove = ["rm", "--force", &parts.container];
+                let _ = parts.engine.ask("remove the container", &remove);
+                return Err(cannot("look at the container".into(), cause));
+            }
+        };
+        Ok(Self {
+            parts,
+            client,
+            account: Some(account),
+            control: None,
+            begin: false,
+            stands: false,
+            told_the_end: false,
+            ended: false,
+            stale: None,
+        })
+    }
+
+    /// Waits for the guest's call, or for the end of the client, which has said on our standard error what is wrong.
+    fn wait_for_guest(&mut self) -> Result<OwnedFd, StartError> {
+        let what = "start the container";
+        let ready = wait(&[&self.parts.listener, &self.client], START_DEADLINE)
+            .map_err(|e| cannot(what.into(), e.to_string()))?;
+        let failed = |cause: String| cannot(what.to_owned(), cause);
+        match ready {
+            Some(0) => accept_with(&self.parts.listener, SocketFlags::CLOEXEC)
+                .map_err(|e| failed(e.to_string())),
+            Some(_) => Err(failed(
+                "the engine gave up, for the reason it names above".into(),
+            )),
+            None => {
+                let seconds = START_DEADLINE.as_secs();
+                Err(failed(format!("nothing was heard of it for {seconds} s")))
+            }
+        }
+    }
+
+    fn wait_for_sockets(&mut self, control: &OwnedFd) -> Result<EgressEndpoint, StartError> {
+        let what = "build the boundary";
+        let failed = |cause: String| cannot(what.to_owned(), cause);
+        let ready = wait(&[control], BUILD_DEADLINE).map_err(|e| failed(e.to_string()))?;
+        if ready.is_none() {
+            let seconds = BUILD_DEADLINE.as_secs();
+            return Err(failed(format!("it did not stand after {seconds} s")));
+        }
+        match receive(control.as_fd()).map_err(|e| failed(e.to_string()))? {
+            Some(Message {
+                event: InitEvent::Ready,
+                sockets,
+            }) => Ok(EgressEndpoint::Sockets(sockets)),
+            Some(Message {
+                event: InitEvent::Failed { step, index, errno },
+                ..
+            }) => Err(self.failed_step(step, index, errno)),
+            Some(_) => Err(failed("the guest spoke out of turn".into())),
+            None => Err(failed("the guest ended without a word".into())),
+        }
+    }
+
+    /// Compares what the engine made with what it was told to.
+    fn check(&mut self) -> Result<(), StartError> {
+        let Some(account) = self.account.take() else {
+            return Ok(());
+        };
+        let what = "look at the container";
+        let output = account.wait_with_output();
+        let output = output.map_err(|e| cannot(what.into(), e.to_string()))?;
+        let account = self.parts.engine.outcome(what, output)?;
+        inspect::check(&account, &self.parts.wanted)
+    }
+
+    fn failed_step(&self, step: SetupStep, index: u32, errno: i32) -> StartError {
+        let error = io::Error::from_raw_os_error(errno);
+        let spec = &self.parts.wanted.spec;
+        let what = match step {
+            SetupStep::Directory => {
+                let directory = spec.command.directory.display();
+                format!("enter the working directory {directory}")
+            }
+            SetupStep::Listen => format!("{step} (port {index})"),
+            _ => step.to_string(),
+        };
+        cannot(what, error.to_string())
+    }
+
+    fn send(&self, request: InitRequest) -> io::Result<()> {
+        let Some(control) = &self.control else {
+            return Ok(());
+        };
+        match send(control, &request.encode(), SendFlags::NOSIGNAL) {
+            // Its end is told in its own time, by the next event.
+            Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            other => Ok(other.map(drop)?),
+        }
+    }
+
+    fn begin_if_all_is_well(&self) -> io::Result<()> {
+        if self.begin && self.stands {
+            self.send(InitRequest::Begin)?;
+        }
+        Ok(())
+    }
+
+    /// The engine ends the container when its first process has, and its client after that, once all output is out.
+    fn wait_for_end(&mut self, limit: Duration) -> Option<ExitStatus> {
+        match wait(&[&self.client], limit) {
+            Ok(Some(_)) => self.parts.client.wait().ok(),
+            _ => None,
+        }
+    }
+}
+
+impl Running for ContainerRunning {
+    fn begin(&mut self) -> io::Result<()> {
+        self.begin = true;
+        self.begin_if_all_is_well()
+    }
+
+    fn endpoint(&mut self) -> Result<EgressEndpoint, StartError> {
+        let control = self.wait_for_guest()?;
+        // Nobody else will ever call.
+        let closed = self.parts.folder.close();
+        closed.map_err(|e| cannot("close the session's socket".into(), e.to_string()))?;
+        let endpoint = self.wait_for_sockets(&control)?;
+        self.check()?;
+        self.control = Some(control);
+        self.stands = true;
+        self.begin_if_all_is_well()
+            .map_err(|e| cannot("start the agent".into(), e.to_string()))?;
+        let (engine, base) = (self.parts.engine, self.parts.wanted.base.clone());
+        self.stale = Some(std::thread::spawn(move || stale::remove(engine, &base)));
+        Ok(endpoint)
+    }
+
+    fn process(&self) -> Option<u32> {
+        None
+    }
+
+    fn event_source(&self) -> BorrowedFd<'_> {
+        self.control.as_ref().unwrap_or(&self.client).as_fd()
+    }
+
+    fn next_event(&mut self) -> io::Result<Option<AgentEvent>> {
+        let Some(control) = &self.control else {
+            return Ok(None);
+        };
+        let message = match receive(control.as_fd()) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            other => other?,
+        };
+        let event = match message.map(|m| m.event) {
+            Some(InitEvent::Started) => AgentEvent::Started,
+            Some(InitEvent::Stopped { signal }) => AgentEvent::Stopped(signal),
+            Some(InitEvent::Exited { code }) => AgentEvent::Exited(code),
+            Some(InitEvent::Killed { signal }) => AgentEvent::Killed(signal, None),
+            Some(InitEvent::ExecFailed { errno }) => AgentEvent::ExecFailed(errno),
+            Some(InitEvent::Failed { step, index, errno }) => {
+                return Err(io::Error::other(self.failed_step(step, index, errno)));
+            }
+            Some(InitEvent::Ready) => return Err(io::ErrorKind::InvalidData.into()),
+            None if self.told_the_end => return Err(io::ErrorKind::UnexpectedEof.into()),
+            // The engine, or somebody through it, ended the container.
+            None => AgentEvent::Killed(rustix::process::Signal::KILL.as_raw(), None),
+        };
+        self.told_the_end = matches!(
+            event,
+            AgentEvent::Exited(_) | AgentEvent::Killed(..) | AgentEvent::ExecFailed(_)
+        );
+        Ok(Some(event))
+    }
+
+    fn request(&mut self, request: Request) -> io::Result<()> {
+        self.send(match request {
+            Request::Signal(signal) => InitRequest::Signal { signal },
+            Request::Resume { foreground } => InitRequest::Resume { foreground },
+        })
+    }
+
+    fn kill(&mut self) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        // The guest ends with its connection, and one that has not called yet ends in vain.
+        self.control = None;
+        let removed = self.stands && self.wait_for_end(END_DEADLINE).is_some();
+        if !removed {
+            let remove = ["rm", "--force", &self.parts.container];
+            let _ = self.parts.engine.ask("remove the container", &remove);
+            if self.wait_for_end(END_DEADLINE).is_none() {
+                let _ = self.parts.client.kill();
+                let _ = self.parts.client.wait();
+            }
+        }
+        if let Some(mut account) = self.account.take() {
+            let _ = account.wait();
+        }
+        if let Some(stale) = self.stale.take() {
+            let _ = stale.join();
+        }
+    }
+}
+
+impl Drop for ContainerRunning {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn descriptor(child: &Child) -> io::Result<OwnedFd> {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or(io::ErrorKind::NotFound)?;
+    Ok(pidfd_open(pid, PidfdFlags::empty())?)
+}
+
+/// Waits until one of these is readable, and says which.
+fn wait(sources: &[&OwnedFd], limit: Duration) -> io::Result<Option<usize>> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
+        let mut fds: Vec<_> = sources
+            .iter()
+            .map(|fd| PollFd::new(*fd, PollFlags::IN))
+            .collect();
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(0) => return Ok(None),
+            Ok(_) => return Ok(fds.iter().position(|fd| !fd.revents().is_empty())),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}

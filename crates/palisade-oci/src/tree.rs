@@ -1,0 +1,264 @@
+//! The spec's tree as mounts of the engine, and an image that holds what no mount can be: links and empty folders.
+//!
+//! An engine mounts by depth, not in the order it was told. So what a later entry covers is left out here, and no two
+//! mounts have the same place.
+
+mod host;
+
+use std::path::{Component, Path, PathBuf};
+
+use palisade_boundary::StartError;
+use palisade_protocol::{Changes, TreeAccess, TreeEntry};
+
+use self::host::{Found, submounts, what_is_at};
+use crate::engine::cannot;
+
+/// The whole tree.
+#[derive(Debug, Default)]
+pub(crate) struct Layout {
+    /// By place inside, parents first.
+    pub(crate) mounts: Vec<Mount>,
+    /// Links and folders of the image.
+    pub(crate) skeleton: Vec<(PathBuf, Node)>,
+    /// Where the agent may write, and whether each is a folder.
+    pub(crate) writable: Vec<(PathBuf, bool)>,
+    /// Folders in memory that the engine makes on the way to a mount, as root.
+    pub(crate) owned: Vec<PathBuf>,
+}
+
+/// Something the engine mounts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mount {
+    pub(crate) target: PathBuf,
+    pub(crate) what: What,
+}
+
+/// What it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// A path of the host, without what is mounted below it.
+    Bind { source: PathBuf, read_only: bool },
+    /// Something empty, read-only.
+    Empty { directory: bool },
+    /// A file of the session's folder, read-only.
+    Made { content: Vec<u8> },
+    /// A file system in memory.
+    Memory {
+        size: Option<u64>,
+        mode: u32,
+        exec: bool,
+    },
+}
+
+/// What the image holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Node {
+    Directory,
+    Link(PathBuf),
+}
+
+/// Lays the tree out.
+///
+/// # Errors
+/// What a container cannot show, or a mask whose path became a link.
+pub(crate) fn lay_out(tree: &[TreeEntry]) -> Result<Layout, StartError> {
+    let mut layout = Layout::default();
+    for entry in tree {
+        layout.add(entry)?;
+    }
+    layout
+        .mounts
+        .sort_by_key(|mount| mount.target.components().count());
+    layout.owned = layout.made_on_the_way();
+    Ok(layout)
+}
+
+impl Layout {
+    fn add(&mut self, entry: &TreeEntry) -> Result<(), StartError> {
+        match entry {
+            TreeEntry::Dir { path } => self.node(path, Node::Directory),
+            TreeEntry::Symlink { path, target } => self.node(path, Node::Link(target.clone())),
+            TreeEntry::File { path, content } => {
+                let content = content.clone();
+                self.place(path, What::Made { content })
+            }
+            TreeEntry::Bind {
+                source,
+                target,
+                access,
+                ..
+            } => self.bind(source, target, *access == TreeAccess::Read),
+            TreeEntry::Mask { path, directory } => self.mask(path, *directory),
+            TreeEntry::Tmpfs { path, size, exec } => self.memory(path, *size, 0o755, *exec),
+            TreeEntry::Scratch { path, mode } => self.memory(path, None, *mode, true),
+            TreeEntry::Overlay {
+                target, changes, ..
+            } => Err(no_overlay(target, changes)),
+            // The engine's own are the same: its own process namespace with the usual paths masked, a minimal `/dev`.
+            TreeEntry::Proc | TreeEntry::Dev => Ok(()),
+        }
+    }
+
+    fn node(&mut self, path: &Path, node: Node) -> Result<(), StartError> {
+        check(path)?;
+        if self.covering(path).is_some() {
+            let cause = "it lies in something that is mounted".to_owned();
+            return Err(cannot(format!("make {} inside", path.display()), cause));
+        }
+        self.skeleton.retain(|(other, _)| other != path);
+        self.skeleton.push((path.to_path_buf(), node));
+        Ok(())
+    }
+
+    fn place(&mut self, target: &Path, what: What) -> Result<(), StartError> {
+        check(target)?;
+        self.mounts
+            .retain(|mount| !mount.target.starts_with(target));
+        self.writable.retain(|(path, _)| !path.starts_with(target));
+        let target = target.to_path_buf();
+        self.mounts.push(Mount { target, what });
+        Ok(())
+    }
+
+    fn memory(
+        &mut self,
+        path: &Path,
+        size: Option<u64>,
+        mode: u32,
+        exec: bool,
+    ) -> Result<(), StartError> {
+        self.place(path, What::Memory { size, mode, exec })?;
+        self.writable.push((path.to_path_buf(), true));
+        Ok(())
+    }
+
+    /// An engine's read-only mount leaves what is mounted below it writable (before docker 25), so each is a mount of its
+    /// own here.
+    fn bind(&mut self, source: &Path, target: &Path, read_only: bool) -> Result<(), StartError> {
+        let failed = |cause: String| {
+            cannot(
+                format!("show {} inside as {}", source.display(), target.display()),
+                cause,
+            )
+        };
+        let directory = match what_is_at(source).map_err(|e| failed(e.to_string()))? {
+            Found::Nothing => return Err(failed("it does not exist".into())),
+            Found::Link => {
+                return Err(failed("the host path leads through a symbolic link".into()));
+            }
+            Found::File => false,
+            Found::Directory => true,
+        };
+        let mut places = vec![(source.to_path_buf(), target.to_path_buf(), directory)];
+        if directory {
+            for below in submounts(source).map_err(|e| failed(e.to_string()))? {
+                let rest = below.strip_prefix(source).unwrap_or(&below);
+                let directory = below.is_dir();
+                places.push((below.clone(), target.join(rest), directory));
+            }
+        }
+        for (source, target, directory) in places {
+            check(&source)?;
+            self.place(&target, What::Bind { source, read_only })?;
+            if !read_only {
+                self.writable.push((target, directory));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where nothing is shown, or nothing is there, there is nothing to hide: and a mount's place that is not there would
+    /// be created on the host.
+    fn mask(&mut self, path: &Path, _: bool) -> Result<(), StartError> {
+        let Some(Mount {
+            target,
+            what: What::Bind { source, .. },
+        }) = self.covering(path)
+        else {
+            return Ok(());
+        };
+        let rest = path.strip_prefix(target).unwrap_or(Path::new(""));
+        let source = if rest.as_os_str().is_empty() {
+            source.clone()
+        } else {
+            source.join(rest)
+        };
+        let hide = || format!("hide {} inside", path.display());
+        let directory = match what_is_at(&source).map_err(|e| cannot(hide(), e.to_string()))? {
+            Found::Nothing => return Ok(()),
+            Found::Link => {
+                let cause = "it, or a folder on the way to it, has become a symbolic link since the masks were looked up";
+                let mut error = cannot(hide(), cause.into());
+                error.fix = Some("start the session again".into());
+                return Err(error);
+            }
+            Found::File => false,
+            Found::Directory => true,
+        };
+        self.place(path, What::Empty { directory })
+    }
+
+    /// The mount that a path lies in or on.
+    fn covering(&self, path: &Path) -> Option<&Mount> {
+        let over = self.mounts.iter().filter(|m| path.starts_with(&m.target));
+        over.max_by_key(|mount| mount.target.components().count())
+    }
+
+    fn made_on_the_way(&self) -> Vec<PathBuf> {
+        let mut made = Vec::new();
+        for mount in &self.mounts {
+            let Some(parent) = mount.target.parent() else {
+                continue;
+            };
+            let Some(Mount {
+                target: memory,
+                what: What::Memory { .. },
+            }) = self.covering(parent)
+            else {
+                continue;
+            };
+            let below = parent.ancestors().take_while(|path| *path != memory);
+            made.extend(below.map(Path::to_path_buf));
+        }
+        made.sort();
+        made.dedup();
+        made
+    }
+}
+
+/// Paths go to the engine as text of its options and on as JSON: what would come out as another path is refused.
+fn check(path: &Path) -> Result<(), StartError> {
+    let refused = |cause: &str| {
+        let mut error = cannot(format!("show {} inside", path.display()), cause.into());
+        error.fix = Some("rename it, or use the native boundary".into());
+        error
+    };
+    let Some(text) = path.to_str() else {
+        return Err(refused(
+            "its name is not UTF-8, and container engines take no other",
+        ));
+    };
+    if text.chars().any(char::is_control) {
+        return Err(refused("its name holds a control character"));
+    }
+    let plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
+    if !path.is_absolute() || !path.components().all(plain) {
+        return Err(refused("it is no plain absolute path"));
+    }
+    Ok(())
+}
+
+fn no_overlay(target: &Path, changes: &Changes) -> StartError {
+    let access = match changes {
+        Changes::Kept(_) => "review",
+        Changes::Memory { .. } => "scratch",
+    };
+    StartError {
+        what: format!("lay an overlay over {} inside", target.display()),
+        cause: format!("the container boundary has no access \"{access}\""),
+        fix: Some("use access = \"read\" or \"write\", or the native boundary".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use palisade_protocol::Ownership;
+
+use super::*;
+
+struct Host {
+    _folder: tempfile::TempDir,
+    root: PathBuf,
+}
+
+impl Host {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("folder");
+        let root = folder.path().canonicalize().expect("real");
+        fs::create_dir_all(root.join("ws/sub")).expect("folder");
+        fs::write(root.join("ws/.env"), "SECRET").expect("file");
+        fs::write(root.join("ws/sub/key"), "SECRET").expect("file");
+        Self {
+            _folder: folder,
+            root,
+        }
+    }
+
+    fn workspace(&self) -> TreeEntry {
+        bind(&self.root.join("ws"), "/ws", TreeAccess::Write)
+    }
+}
+
+fn bind(source: &Path, target: &str, access: TreeAccess) -> TreeEntry {
+    TreeEntry::Bind {
+        source: source.to_path_buf(),
+        target: target.into(),
+        access,
+        ownership: Ownership::Agent,
+    }
+}
+
+fn mask(path: &str) -> TreeEntry {
+    let path = path.into();
+    TreeEntry::Mask {
+        path,
+        directory: false,
+    }
+}
+
+fn scratch(path: &str) -> TreeEntry {
+    let path = path.into();
+    TreeEntry::Scratch { path, mode: 0o700 }
+}
+
+fn targets(layout: &Layout) -> Vec<&str> {
+    let mounts = layout.mounts.iter();
+    mounts.map(|m| m.target.to_str().expect("text")).collect()
+}
+
+#[test]
+fn masks_cover_what_is_there_and_create_nothing() {
+    let host = Host::new();
+    let tree = [
+        host.workspace(),
+        mask("/ws/.env"),
+        mask("/ws/none"),
+        mask("/elsewhere"),
+    ];
+    let layout = lay_out(&tree).expect("fine");
+    assert_eq!(targets(&layout), ["/ws", "/ws/.env"]);
+    assert_eq!(layout.mounts[1].what, What::Empty { directory: false });
+    assert_eq!(layout.writable, [("/ws".into(), true)]);
+}
+
+#[test]
+fn a_folder_that_is_hidden_hides_what_was_shown_in_it() {
+    let host = Host::new();
+    let shown = bind(
+        &host.root.join("ws/.env"),
+        "/ws/sub/shown",
+        TreeAccess::Write,
+    );
+    let layout = lay_out(&[host.workspace(), shown, mask("/ws/sub")]).expect("fine");
+    assert_eq!(targets(&layout), ["/ws", "/ws/sub"]);
+    assert_eq!(layout.mounts[1].what, What::Empty { directory: true });
+    assert_eq!(layout.writable, [("/ws".into(), true)]);
+}
+
+#[test]
+fn a_mask_that_became_a_link_is_refused() {
+    let host = Host::new();
+    symlink("sub", host.root.join("ws/link")).expect("link");
+    for path in ["/ws/link", "/ws/link/key"] {
+        let error = lay_out(&[host.workspace(), mask(path)]).expect_err(path);
+        assert!(error.cause.contains("symbolic link"), "{error}");
+    }
+}
+
+#[test]
+fn the_same_place_is_mounted_once() {
+    let host = Host::new();
+    let again = bind(&host.root.join("ws"), "/ws", TreeAccess::Read);
+    let layout = lay_out(&[host.workspace(), again]).expect("fine");
+    assert_eq!(targets(&layout), ["/ws"]);
+    assert!(layout.writable.is_empty());
+}
+
+#[test]
+fn folders_made_in_memory_on_the_way_are_the_agents() {
+    let host = Host::new();
+    let deep = bind(
+        &host.root.join("ws"),
+        "/home/a/.config/x/ws",
+        TreeAccess::Read,
+    );
+    let layout = lay_out(&[scratch("/home/a"), deep]).expect("fine");
+    let expected = ["/home/a/.config", "/home/a/.config/x"].map(PathBuf::from);
+    assert_eq!(layout.owned, expected);
+}
+
+#[test]
+fn names_that_an_engine_would_change_are_refused() {
+    use std::os::unix::ffi::OsStrExt;
+    let odd = Path::new(std::ffi::OsStr::from_bytes(b"/a\xff"));
+    for path in [
+        odd,
+        Path::new("/a\nb"),
+        Path::new("a"),
+        Path::new("/a/../b"),
+    ] {
+        let entry = TreeEntry::Dir { path: path.into() };
+        assert!(lay_out(&[entry]).is_err(), "{path:?}");
+    }
+}
+
+#[test]
+fn overlays_are_refused_by_the_name_of_their_access() {
+    let entry = TreeEntry::Overlay {
+        source: "/usr".into(),
+        target: "/ws".into(),
+        changes: Changes::Memory { size: None },
+        ownership: Ownership::Agent,
+    };
+    let error = lay_out(&[entry]).expect_err("refused");
+    assert!(error.cause.contains("scratch"), "{error}");
+}
