@@ -44,7 +44,7 @@ pub trait Running {
     fn endpoint(&mut self) -> Result<EgressEndpoint, StartError>;
 
     /// The host's number of a process that is there for as long as anything inside lives, where there is one: by it others
-    /// know that all is over, even where palisade was killed.
+    /// know that all is over, even where palisade was killed. A backend may not know it before [`Running::endpoint`].
     fn process(&self) -> Option<u32>;
 
     /// Readable when [`Running::next_event`] has something to say.

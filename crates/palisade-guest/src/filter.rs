@@ -54,7 +54,11 @@ pub fn rules(options: Options) -> impl Iterator<Item = (&'static str, &'static R
     groups().flat_map(move |group| {
         let here = |call: &&Call| Architecture::HERE.number(call).is_some();
         let rule = rule_of(group, options);
-        group.calls.iter().filter(here).map(move |call| (call.name, rule))
+        group
+            .calls
+            .iter()
+            .filter(here)
+            .map(move |call| (call.name, rule))
     })
 }
 

@@ -13,6 +13,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, chownat, fstat};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use rustix::process::{Gid, Uid, chdir};
+use rustix::termios::{tcgetwinsize, tcsetwinsize};
 
 use crate::agent::{self, AgentPlan, Writable, landlock_abi};
 use crate::network::{self, NetworkPlan};
@@ -99,24 +100,17 @@ fn terminal() -> Option<OwnedFd> {
 /// Everything up to the agent's start, which waits for the supervisor's word.
 fn build(plan: &GuestPlan, post: &Post) -> Result<AgentPlan, Fault> {
     signal::block_all().at(SetupStep::Sync, 0)?;
+    // Only a name in process listings.
+    let _ = rustix::thread::set_name(c"palisade-init");
     close_strangers(post)?;
+    if let Some(terminal) = &post.terminal {
+        size(plan, terminal);
+    }
     let mut agent = agent_plan(plan)?;
     let mut network = NetworkPlan::new(plan.egress.clone());
     network::set_up(&mut network)?;
-    if let Some((uid, gid)) = plan.identity {
-        let identity = (Uid::from_raw(uid), Gid::from_raw(gid));
-        for (index, path) in (0..).zip(&plan.owned) {
-            chownat(
-                CWD,
-                path,
-                Some(identity.0),
-                Some(identity.1),
-                AtFlags::SYMLINK_NOFOLLOW,
-            )
-            .at(SetupStep::Identity, index)?;
-        }
-        rights::keep_for_now()?;
-        rights::take_identity(Some(identity))?;
+    if let Some(identity) = plan.identity {
+        become_the_agent(plan, identity)?;
     }
     rights::close_own_memory()?;
     rights::give_up()?;
@@ -129,6 +123,30 @@ fn build(plan: &GuestPlan, post: &Post) -> Result<AgentPlan, Fault> {
         .at(SetupStep::HandOver, 0)?;
     post.control.wait_for(InitRequest::Begin)?;
     Ok(agent)
+}
+
+/// Folders that the engine made on the way are given to the agent by its own user, which still has the capability then: root
+/// without all of its rights would not come through what is the agent's alone.
+fn become_the_agent(plan: &GuestPlan, (uid, gid): (u32, u32)) -> Result<(), Fault> {
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    rights::keep_for_now()?;
+    rights::take_identity(Some((uid, gid)))?;
+    let flags = AtFlags::SYMLINK_NOFOLLOW;
+    for (index, path) in (10..).zip(&plan.owned) {
+        chownat(CWD, path, Some(uid), Some(gid), flags).at(SetupStep::Identity, index)?;
+    }
+    Ok(())
+}
+
+/// The engine's client tells the size of the window some time after the start, and programs look at once.
+fn size(plan: &GuestPlan, terminal: &OwnedFd) {
+    if let Some((rows, columns)) = plan.window
+        && let Ok(mut size) = tcgetwinsize(terminal)
+    {
+        (size.ws_row, size.ws_col) = (rows, columns);
+        // A terminal of another size is still a terminal.
+        let _ = tcsetwinsize(terminal, size);
+    }
 }
 
 /// An engine with a hole (CVE-2024-21626) may have left a descriptor of the host open.

@@ -30,6 +30,7 @@ fn start(script: &str) -> Session {
     let plan = GuestPlan {
         identity: None,
         foreground: false,
+        window: None,
         egress: EgressWanted {
             proxy_port: 3128,
             fallback_ports: vec![80, 443],

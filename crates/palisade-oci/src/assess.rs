@@ -40,7 +40,8 @@ pub(crate) fn assess(spec: &BoundarySpec) -> Vec<Assessment> {
         ));
     }
     if spec.late_masks {
-        let why = "what is there at the start is covered; what appears on the host later is not";
+        let why = "what is there at the start is covered; what appears on the host later is not, and what the agent makes itself that \
+                   the host runs is not named at the end";
         all.push(Assessment {
             control: "masks.late",
             enforcement: Enforcement::Weaker(why.to_owned()),

@@ -117,6 +117,7 @@ fn guest_plan(spec: &BoundarySpec, layout: &Layout) -> Result<GuestPlan, StartEr
     Ok(GuestPlan {
         identity: Some((spec.identity.uid, spec.identity.gid)),
         foreground: spec.foreground,
+        window: has_terminal(spec).then(window).flatten(),
         egress: spec.egress.clone(),
         owned: layout.owned.clone(),
         writable: layout.writable.clone(),
@@ -141,7 +142,7 @@ fn wanted(
             What::Made { content } => folder.make_file(number, content)?,
             What::Empty { directory } => folder.empty(*directory),
             What::Bind { source, .. } => source.clone(),
-            What::Memory { .. } => PathBuf::new(),
+            What::Overlay { .. } | What::Memory { .. } => PathBuf::new(),
         };
         mounts.push(HostMount::new(mount, spec, memory, source));
     }
@@ -154,11 +155,20 @@ fn wanted(
         profile,
         guest,
         inside: folder.inside(),
+        system: folder.system(),
         mounts,
-        terminal: spec.foreground
-            && std::io::stdin().is_terminal()
-            && std::io::stdout().is_terminal(),
+        ipv6: Path::new("/proc/sys/net/ipv6").exists(),
+        terminal: has_terminal(spec),
     })
+}
+
+fn has_terminal(spec: &BoundarySpec) -> bool {
+    spec.foreground && std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
+}
+
+fn window() -> Option<(u16, u16)> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdin()).ok()?;
+    Some((size.ws_row, size.ws_col))
 }
 
 /// What the kernel gives a file system in memory that names no size.

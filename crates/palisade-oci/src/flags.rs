@@ -15,8 +15,11 @@ pub(crate) const CAPABILITIES: [&str; 5] = ["CHOWN", "NET_ADMIN", "SETGID", "SET
 /// What every backend holds a session to where no policy names a number of processes.
 const DEFAULT_PROCESSES: u32 = 4096;
 
-/// What replaces the engine's own view of the host's devices and control groups.
-const HIDDEN: [&str; 2] = ["/sys", "/sys/fs/cgroup"];
+/// What replaces the engine's own view of the host's control groups. That of the devices is replaced by a mount of a folder.
+const HIDDEN: (&str, &str) = ("/sys/fs/cgroup", "ro,nosuid,nodev,noexec,size=4k,mode=0");
+
+/// The switch of IPv6 on all interfaces, of which there is only loopback.
+pub(crate) const IPV6: &str = "net.ipv6.conf.all.disable_ipv6";
 
 /// Labels, by which what is left over is found: the session's folder, and where that lies.
 pub(crate) const LABEL_SESSION: &str = "palisade.session";
@@ -36,8 +39,13 @@ pub(crate) struct Wanted {
     /// The guest on the host, and the folder it finds its plan in.
     pub(crate) guest: PathBuf,
     pub(crate) inside: PathBuf,
+    /// What lies in place of `/sys`.
+    pub(crate) system: PathBuf,
     /// The tree's mounts, with files in place of made-up contents.
     pub(crate) mounts: Vec<HostMount>,
+    /// Whether this machine has IPv6. Engines switch it off in a container without network, and then what names an
+    /// address of it is not caught.
+    pub(crate) ipv6: bool,
     /// Whether the agent has a terminal.
     pub(crate) terminal: bool,
 }
@@ -51,6 +59,8 @@ pub(crate) enum HostMount {
         target: PathBuf,
         read_only: bool,
     },
+    /// A folder of the host whose changes land elsewhere. The engine mounts it, as a volume of the container's own.
+    Overlay { target: PathBuf, options: String },
     /// A file system in memory.
     Memory { target: PathBuf, options: String },
 }
@@ -69,6 +79,19 @@ impl HostMount {
                 source,
                 target,
                 read_only: true,
+            },
+            What::Overlay {
+                source,
+                upper,
+                work,
+            } => Self::Overlay {
+                target,
+                options: format!(
+                    "lowerdir={},upperdir={},workdir={},userxattr",
+                    source.display(),
+                    upper.display(),
+                    work.display()
+                ),
             },
             What::Memory { size, mode, exec } => Self::Memory {
                 target,
@@ -99,20 +122,23 @@ pub(crate) fn arguments(wanted: &Wanted) -> Vec<String> {
         format!("seccomp={}", wanted.profile_file.display()),
     );
     limits(&wanted.spec.limits, &mut add);
-    for place in HIDDEN {
-        add("--tmpfs", format!("{place}:{HIDDEN_OPTIONS}"));
-    }
-    for mount in wanted.mounts.iter().chain(&guest_mounts(wanted)) {
+    let (place, options) = HIDDEN;
+    add("--tmpfs", format!("{place}:{options}"));
+    for mount in wanted.mounts.iter().chain(&own_mounts(wanted)) {
         match mount {
             HostMount::Bind {
                 source,
                 target,
                 read_only,
             } => add("--mount", bind(source, target, *read_only)),
+            HostMount::Overlay { target, options } => add("--mount", overlay(target, options)),
             HostMount::Memory { target, options } => {
                 add("--tmpfs", format!("{}:{options}", target.display()));
             }
         }
+    }
+    if wanted.ipv6 {
+        all.push(format!("--sysctl={IPV6}=0"));
     }
     if wanted.terminal {
         all.push("--tty".into());
@@ -120,8 +146,6 @@ pub(crate) fn arguments(wanted: &Wanted) -> Vec<String> {
     all.push(wanted.image.clone());
     all
 }
-
-const HIDDEN_OPTIONS: &str = "ro,nosuid,nodev,noexec,size=4k,mode=555";
 
 /// The same for every session.
 const FIXED: [&str; 18] = [
@@ -146,26 +170,24 @@ const FIXED: [&str; 18] = [
     "--entrypoint=/run/palisade/guest",
 ];
 
-/// The session's folder and the guest in it.
-pub(crate) fn guest_mounts(wanted: &Wanted) -> [HostMount; 2] {
-    let folder = PathBuf::from(GUEST_FOLDER);
+/// The session's folder, the guest in it, and what lies in place of `/sys`.
+pub(crate) fn own_mounts(wanted: &Wanted) -> [HostMount; 3] {
+    let bind = |source: &Path, target: &Path| HostMount::Bind {
+        source: source.to_path_buf(),
+        target: target.to_path_buf(),
+        read_only: true,
+    };
+    let folder = Path::new(GUEST_FOLDER);
     [
-        HostMount::Bind {
-            source: wanted.inside.clone(),
-            target: folder.clone(),
-            read_only: true,
-        },
-        HostMount::Bind {
-            source: wanted.guest.clone(),
-            target: folder.join(GUEST),
-            read_only: true,
-        },
+        bind(&wanted.inside, folder),
+        bind(&wanted.guest, &folder.join(GUEST)),
+        bind(&wanted.system, Path::new("/sys")),
     ]
 }
 
-/// The tmpfs mounts that are there for every session.
-pub(crate) fn hidden_mounts() -> impl Iterator<Item = (&'static str, &'static str)> {
-    HIDDEN.into_iter().map(|place| (place, HIDDEN_OPTIONS))
+/// The file system in memory that is there for every session.
+pub(crate) fn hidden_mount() -> (&'static str, &'static str) {
+    HIDDEN
 }
 
 fn limits(limits: &Limits, add: &mut impl FnMut(&str, String)) {
@@ -186,19 +208,28 @@ pub(crate) fn processes(limits: &Limits) -> u64 {
 }
 
 /// Fields are separated by commas, and one that holds a comma or a quote is quoted (RFC 4180).
+fn field(key: &str, value: impl std::fmt::Display) -> String {
+    let field = format!("{key}={value}");
+    if field.contains([',', '"']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field
+    }
+}
+
+fn overlay(target: &Path, options: &str) -> String {
+    format!(
+        "type=volume,{},volume-nocopy=true,volume-driver=local,volume-opt=type=overlay,volume-opt=device=overlay,{}",
+        field("target", target.display()),
+        field("volume-opt=o", options)
+    )
+}
+
 fn bind(source: &Path, target: &Path, read_only: bool) -> String {
-    let field = |key: &str, path: &Path| {
-        let field = format!("{key}={}", path.display());
-        if field.contains([',', '"']) {
-            format!("\"{}\"", field.replace('"', "\"\""))
-        } else {
-            field
-        }
-    };
     let mut text = format!(
         "type=bind,{},{},bind-propagation=rprivate,bind-nonrecursive=true",
-        field("source", source),
-        field("target", target)
+        field("source", source.display()),
+        field("target", target.display())
     );
     if read_only {
         text.push_str(",readonly");

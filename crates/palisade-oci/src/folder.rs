@@ -4,6 +4,7 @@
 //!   BASE/NAME/       nobody but the caller comes in here
 //!     lock           held for as long as the supervisor lives, by whatever means it ends
 //!     file, folder   empty: what masks are
+//!     sys            what lies in place of the host's, and nobody can list
 //!     made/N         files of the tree
 //!     inside/        shown inside: plan, control, and a place for the guest
 //! ```
@@ -23,6 +24,8 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 /// The lock's name.
 const LOCK: &str = "lock";
+/// The name of what lies in place of `/sys`.
+const SYSTEM: &str = "sys";
 /// The name of the guest in the folder that is shown.
 pub(crate) const GUEST: &str = "guest";
 
@@ -63,6 +66,9 @@ impl SessionFolder {
             open_to_all(&self.path.join(name))?;
         }
         readable(&self.path.join("file"), b"")?;
+        // The engine mounts its control groups there, or what is told to lie in their place.
+        fs::create_dir_all(self.system().join("fs/cgroup"))?;
+        fs::set_permissions(self.system(), Permissions::from_mode(0o0))?;
         readable(&self.inside().join(GUEST), b"")
     }
 
@@ -82,6 +88,11 @@ impl SessionFolder {
     /// An empty file or folder.
     pub(crate) fn empty(&self, directory: bool) -> PathBuf {
         self.path.join(if directory { "folder" } else { "file" })
+    }
+
+    /// What lies in place of `/sys`.
+    pub(crate) fn system(&self) -> PathBuf {
+        self.path.join(SYSTEM)
     }
 
     /// The folder that is shown inside.
@@ -128,8 +139,15 @@ impl SessionFolder {
 impl Drop for SessionFolder {
     fn drop(&mut self) {
         // What is left is removed by a later session, as that of a supervisor that was killed.
-        let _ = fs::remove_dir_all(&self.path);
+        let _ = remove(&self.path);
     }
+}
+
+/// Removes a session's folder.
+pub(crate) fn remove(folder: &Path) -> io::Result<()> {
+    // It was closed to all, and is gone where that failed.
+    let _ = fs::set_permissions(folder.join(SYSTEM), Permissions::from_mode(0o700));
+    fs::remove_dir_all(folder)
 }
 
 /// Names of folders below `base` whose supervisor lives, and paths of the others, which nobody will use again.

@@ -2,12 +2,13 @@
 //! dropped a flag, and none of them says so.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use palisade_boundary::StartError;
 use serde_json::Value;
 
 use crate::engine::cannot;
-use crate::flags::{CAPABILITIES, HostMount, Wanted, guest_mounts, hidden_mounts, processes};
+use crate::flags::{CAPABILITIES, HostMount, IPV6, Wanted, hidden_mount, own_mounts, processes};
 
 /// Compares the engine's own account of the container (`inspect`) with what was wanted.
 ///
@@ -33,20 +34,40 @@ pub(crate) fn check(account: &str, wanted: &Wanted) -> Result<(), StartError> {
     }
 }
 
+/// A control by its name, and whether it is as it was asked for.
+type Check = (&'static str, bool);
+
 /// The first control that is another one.
 fn differs(one: &Value, wanted: &Wanted) -> Option<&'static str> {
     let host = &one["HostConfig"];
-    let limits = &wanted.spec.limits;
-    let memory = limits.memory.unwrap_or(0);
-    let cpus = limits
-        .cpus
-        .map_or(0, |cpus| (cpus * 1000.0).round() as u64 * 1_000_000);
-    let checks = [
-        ("the root", host["ReadonlyRootfs"] == true),
+    let all = namespaces(host, wanted)
+        .into_iter()
+        .chain(rights(one, host, wanted))
+        .chain(files(one, host, wanted))
+        .chain(bounds(host, wanted));
+    all.filter(|(_, holds)| !holds)
+        .map(|(control, _)| control)
+        .next()
+}
+
+fn namespaces(host: &Value, wanted: &Wanted) -> [Check; 7] {
+    let network = host["NetworkMode"] == "none" && is_empty(&host["PortBindings"]);
+    [
+        ("the network", network),
+        ("the process namespace", is_empty(&host["PidMode"])),
+        ("the IPC namespace", host["IpcMode"] == "private"),
+        ("the host name's namespace", is_empty(&host["UTSMode"])),
+        ("the user namespace", host["UsernsMode"] != "host"),
         (
-            "the network",
-            host["NetworkMode"] == "none" && is_empty(&host["PortBindings"]),
+            "the control group's namespace",
+            host["CgroupnsMode"] == "private",
         ),
+        ("kernel settings", settings(host, wanted)),
+    ]
+}
+
+fn rights(one: &Value, host: &Value, wanted: &Wanted) -> [Check; 10] {
+    [
         (
             "the dropped capabilities",
             texts(&host["CapDrop"]) == set(["ALL"]),
@@ -58,26 +79,25 @@ fn differs(one: &Value, wanted: &Wanted) -> Option<&'static str> {
         ("privilege", host["Privileged"] == false),
         ("no-new-privileges", no_new_privileges(host)),
         ("the system-call filter", has_profile(host, &wanted.profile)),
-        ("the process namespace", is_empty(&host["PidMode"])),
-        ("the IPC namespace", host["IpcMode"] == "private"),
-        ("the host name's namespace", is_empty(&host["UTSMode"])),
-        ("the user namespace", host["UsernsMode"] != "host"),
-        (
-            "the control group's namespace",
-            host["CgroupnsMode"] == "private",
-        ),
+        ("the user", one["Config"]["User"] == "0:0"),
+        ("the first process", first_process(one)),
+        ("added groups", is_empty(&host["GroupAdd"])),
         (
             "devices",
             is_empty(&host["Devices"]) && is_empty(&host["DeviceRequests"]),
         ),
         ("device rules", is_empty(&host["DeviceCgroupRules"])),
+    ]
+}
+
+fn files(one: &Value, host: &Value, wanted: &Wanted) -> [Check; 7] {
+    let mounted = one["Mounts"].as_array().map(Vec::len);
+    [
+        ("the root", host["ReadonlyRootfs"] == true),
         (
             "the masked paths",
             !is_empty(&host["MaskedPaths"]) && !is_empty(&host["ReadonlyPaths"]),
         ),
-        ("the user", one["Config"]["User"] == "0:0"),
-        ("the first process", first_process(one)),
-        ("added groups", is_empty(&host["GroupAdd"])),
         (
             "volumes",
             is_empty(&host["Binds"]) && is_empty(&host["VolumesFrom"]),
@@ -86,12 +106,23 @@ fn differs(one: &Value, wanted: &Wanted) -> Option<&'static str> {
         ("mounts", mounts(&host["Mounts"]) == wanted_mounts(wanted)),
         (
             "what is mounted",
-            one["Mounts"].as_array().map(Vec::len) == Some(wanted_mounts(wanted).len()),
+            mounted == Some(wanted_mounts(wanted).len()),
         ),
         (
             "file systems in memory",
             memories(&host["Tmpfs"]) == wanted_memories(wanted),
         ),
+    ]
+}
+
+fn bounds(host: &Value, wanted: &Wanted) -> [Check; 6] {
+    let limits = &wanted.spec.limits;
+    let memory = limits.memory.unwrap_or(0);
+    // Billionths, of what was said to three digits.
+    let cpus = limits
+        .cpus
+        .map_or(0, |cpus| (cpus * 1000.0).round() as u64 * 1_000_000);
+    [
         ("limits.processes", host["PidsLimit"] == processes(limits)),
         (
             "limits.memory",
@@ -101,11 +132,17 @@ fn differs(one: &Value, wanted: &Wanted) -> Option<&'static str> {
         ("the removal", host["AutoRemove"] == true),
         ("the log", host["LogConfig"]["Type"] == "none"),
         ("core files", core_files(&host["Ulimits"])),
-    ];
-    checks
-        .into_iter()
-        .find(|(_, holds)| !holds)
-        .map(|(control, _)| control)
+    ]
+}
+
+fn settings(host: &Value, wanted: &Wanted) -> bool {
+    let found = host["Sysctls"].as_object().into_iter().flatten();
+    let found: Vec<_> = found.map(|(name, value)| (name.as_str(), value)).collect();
+    match found.as_slice() {
+        [] => !wanted.ipv6,
+        [(IPV6, value)] => wanted.ipv6 && *value == "0",
+        _ => false,
+    }
 }
 
 fn is_empty(value: &Value) -> bool {
@@ -162,39 +199,48 @@ fn core_files(value: &Value) -> bool {
     list.any(|one| one["Name"] == "core" && one["Hard"] == 0 && one["Soft"] == 0)
 }
 
-/// Type, source, target, read-only, recursive.
+/// Type, source or options, target, read-only, recursive.
 type Shown = (String, String, String, bool, bool);
 
 fn mounts(value: &Value) -> BTreeSet<Shown> {
     let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
     let list = value.as_array().into_iter().flatten();
     list.map(|one| {
+        let driver = &one["VolumeOptions"]["DriverConfig"];
+        let is_overlay = one["Type"] == "volume"
+            && driver["Name"] == "local"
+            && driver["Options"]["type"] == "overlay"
+            && driver["Options"]["device"] == "overlay";
+        let source = if is_overlay {
+            &driver["Options"]["o"]
+        } else {
+            &one["Source"]
+        };
         (
             text(&one["Type"]),
-            text(&one["Source"]),
+            text(source),
             text(&one["Target"]),
             one["ReadOnly"] == true,
-            one["BindOptions"]["NonRecursive"] != true,
+            !is_overlay && one["BindOptions"]["NonRecursive"] != true,
         )
     })
     .collect()
 }
 
 fn wanted_mounts(wanted: &Wanted) -> BTreeSet<Shown> {
-    let guest = guest_mounts(wanted);
-    let all = wanted.mounts.iter().chain(&guest);
+    let own = own_mounts(wanted);
+    let all = wanted.mounts.iter().chain(&own);
+    let shown = |kind: &str, source: String, target: &Path, read_only| {
+        let target = target.display().to_string();
+        Some((kind.to_owned(), source, target, read_only, false))
+    };
     all.filter_map(|mount| match mount {
         HostMount::Bind {
             source,
             target,
             read_only,
-        } => Some((
-            "bind".to_owned(),
-            source.display().to_string(),
-            target.display().to_string(),
-            *read_only,
-            false,
-        )),
+        } => shown("bind", source.display().to_string(), target, *read_only),
+        HostMount::Overlay { target, options } => shown("volume", options.clone(), target, false),
         HostMount::Memory { .. } => None,
     })
     .collect()
@@ -211,8 +257,12 @@ fn wanted_memories(wanted: &Wanted) -> BTreeSet<(String, String)> {
         HostMount::Memory { target, options } => {
             Some((target.display().to_string(), options.clone()))
         }
-        HostMount::Bind { .. } => None,
+        HostMount::Bind { .. } | HostMount::Overlay { .. } => None,
     });
-    let hidden = hidden_mounts().map(|(place, options)| (place.to_owned(), options.to_owned()));
-    own.chain(hidden).collect()
+    let (place, options) = hidden_mount();
+    own.chain([(place.to_owned(), options.to_owned())])
+        .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use palisade_guest::handover::{Message, receive};
 use palisade_protocol::{EgressEndpoint, InitEvent, InitRequest, SetupStep};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{SendFlags, SocketFlags, accept_with, send};
+use rustix::net::{SendFlags, SocketFlags, accept_with, send, sockopt};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::engine::{Engine, cannot};
@@ -208,8 +208,11 @@ impl Running for ContainerRunning {
         Ok(endpoint)
     }
 
+    /// The guest, once it has called. As the first of its process namespace it waits in its end until the kernel has ended all
+    /// others (pid_namespaces(7)).
     fn process(&self) -> Option<u32> {
-        None
+        let caller = sockopt::socket_peercred(self.control.as_ref()?).ok()?;
+        Some(caller.pid.as_raw_nonzero().get().cast_unsigned())
     }
 
     fn event_source(&self) -> BorrowedFd<'_> {

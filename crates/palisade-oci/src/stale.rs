@@ -1,18 +1,21 @@
 //! What a palisade that was killed left over. Its containers end by themselves, because their connection does; one that was
 //! made and never started stays, and so does the session's folder.
 
-use std::fs;
 use std::path::Path;
 
 use crate::engine::Engine;
 use crate::flags::{LABEL_BASE, LABEL_SESSION};
-use crate::folder::look_through;
+use crate::folder::{look_through, remove as remove_folder};
 
 /// Removes it. Whatever stands in the way now is tried again by the next session.
 pub(crate) fn remove(engine: Engine, base: &Path) {
     let Ok((living, dead)) = look_through(base) else {
         return;
     };
+    // Who left a container over left a folder too. The engine is not asked for nothing: it takes as long as a start.
+    if dead.is_empty() {
+        return;
+    }
     let of_this_base = format!("label={LABEL_BASE}={}", base.display());
     let session = format!("{{{{.ID}}}} {{{{.Label \"{LABEL_SESSION}\"}}}}");
     let list = [
@@ -37,7 +40,7 @@ pub(crate) fn remove(engine: Engine, base: &Path) {
         }
     }
     for folder in dead {
-        let _ = fs::remove_dir_all(folder);
+        let _ = remove_folder(&folder);
     }
 }
 

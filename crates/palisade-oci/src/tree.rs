@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use palisade_boundary::StartError;
 use palisade_protocol::{Changes, TreeAccess, TreeEntry};
 
-use self::host::{Found, submounts, what_is_at};
+use self::host::{Found, merged, submounts, what_is_at};
 use crate::engine::cannot;
 
 /// The whole tree.
@@ -38,6 +38,12 @@ pub(crate) struct Mount {
 pub(crate) enum What {
     /// A path of the host, without what is mounted below it.
     Bind { source: PathBuf, read_only: bool },
+    /// A folder of the host whose changes land in `upper`.
+    Overlay {
+        source: PathBuf,
+        upper: PathBuf,
+        work: PathBuf,
+    },
     /// Something empty, read-only.
     Empty { directory: bool },
     /// A file of the session's folder, read-only.
@@ -92,8 +98,11 @@ impl Layout {
             TreeEntry::Tmpfs { path, size, exec } => self.memory(path, *size, 0o755, *exec),
             TreeEntry::Scratch { path, mode } => self.memory(path, None, *mode, true),
             TreeEntry::Overlay {
-                target, changes, ..
-            } => Err(no_overlay(target, changes)),
+                source,
+                target,
+                changes,
+                ..
+            } => self.overlay(source, target, changes),
             // The engine's own are the same: its own process namespace with the usual paths masked, a minimal `/dev`.
             TreeEntry::Proc | TreeEntry::Dev => Ok(()),
         }
@@ -167,24 +176,76 @@ impl Layout {
         Ok(())
     }
 
+    /// The engine mounts it as root, which needs no rights of ours. Names that mean something in its options are refused.
+    fn overlay(
+        &mut self,
+        source: &Path,
+        target: &Path,
+        changes: &Changes,
+    ) -> Result<(), StartError> {
+        let failed = |cause: String, fix: &str| StartError {
+            what: format!("lay an overlay over {} inside", target.display()),
+            cause,
+            fix: Some(fix.to_owned()),
+        };
+        let Changes::Kept(kept) = changes else {
+            let cause = "a container's overlay cannot keep its changes in memory";
+            return Err(failed(
+                cause.into(),
+                "use access = \"review\" and discard what it leaves, or the native boundary",
+            ));
+        };
+        let (upper, work) = (kept.join("upper"), kept.join("work"));
+        for path in [source, &upper, &work] {
+            check(path)?;
+            if path
+                .as_os_str()
+                .as_encoded_bytes()
+                .iter()
+                .any(|b| b",:\\\"".contains(b))
+            {
+                let cause = format!(
+                    "{} holds a comma, a colon, a quote or a backslash, which mean something to an engine's overlay",
+                    path.display()
+                );
+                return Err(failed(cause, "rename it, or use the native boundary"));
+            }
+        }
+        let mounted = submounts(source).map_err(|e| failed(e.to_string(), "try again"))?;
+        if let Some(below) = mounted.first() {
+            let cause = format!(
+                "{} is mounted below it, and an overlay would not show that",
+                below.display()
+            );
+            return Err(failed(cause, "use access = \"read\" or \"write\""));
+        }
+        let source = source.to_path_buf();
+        self.place(
+            target,
+            What::Overlay {
+                source,
+                upper,
+                work,
+            },
+        )?;
+        self.writable.push((target.to_path_buf(), true));
+        Ok(())
+    }
+
     /// Where nothing is shown, or nothing is there, there is nothing to hide: and a mount's place that is not there would
     /// be created on the host.
     fn mask(&mut self, path: &Path, _: bool) -> Result<(), StartError> {
-        let Some(Mount {
-            target,
-            what: What::Bind { source, .. },
-        }) = self.covering(path)
-        else {
+        let Some(Mount { target, what }) = self.covering(path) else {
             return Ok(());
         };
         let rest = path.strip_prefix(target).unwrap_or(Path::new(""));
-        let source = if rest.as_os_str().is_empty() {
-            source.clone()
-        } else {
-            source.join(rest)
+        let found = match what {
+            What::Bind { source, .. } => what_is_at(&below(source, rest)),
+            What::Overlay { source, upper, .. } => merged(source, upper, rest),
+            What::Empty { .. } | What::Made { .. } | What::Memory { .. } => return Ok(()),
         };
         let hide = || format!("hide {} inside", path.display());
-        let directory = match what_is_at(&source).map_err(|e| cannot(hide(), e.to_string()))? {
+        let directory = match found.map_err(|e| cannot(hide(), e.to_string()))? {
             Found::Nothing => return Ok(()),
             Found::Link => {
                 let cause = "it, or a folder on the way to it, has become a symbolic link since the masks were looked up";
@@ -248,15 +309,12 @@ fn check(path: &Path) -> Result<(), StartError> {
     Ok(())
 }
 
-fn no_overlay(target: &Path, changes: &Changes) -> StartError {
-    let access = match changes {
-        Changes::Kept(_) => "review",
-        Changes::Memory { .. } => "scratch",
-    };
-    StartError {
-        what: format!("lay an overlay over {} inside", target.display()),
-        cause: format!("the container boundary has no access \"{access}\""),
-        fix: Some("use access = \"read\" or \"write\", or the native boundary".into()),
+/// `base` itself for an empty rest: joining that would add a slash.
+fn below(base: &Path, rest: &Path) -> PathBuf {
+    if rest.as_os_str().is_empty() {
+        base.to_path_buf()
+    } else {
+        base.join(rest)
     }
 }
 

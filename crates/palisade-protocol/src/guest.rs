@@ -26,6 +26,8 @@ pub struct GuestPlan {
     pub identity: Option<(u32, u32)>,
     /// Whether the agent gets the terminal at once, where there is one.
     pub foreground: bool,
+    /// Rows and columns of the terminal, where there is one.
+    pub window: Option<(u16, u16)>,
     /// The way to the gate.
     pub egress: EgressWanted,
     /// Folders that the engine made on the way to others, to be given to the agent.
@@ -45,11 +47,15 @@ impl GuestPlan {
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         let (uid, gid) = self.identity.unwrap_or_default();
+        let (rows, columns) = self.window.unwrap_or_default();
         for number in [
             u32::from(self.identity.is_some()),
             uid,
             gid,
             u32::from(self.foreground),
+            u32::from(self.window.is_some()),
+            rows.into(),
+            columns.into(),
             self.egress.proxy_port.into(),
         ] {
             put(&mut bytes, number);
@@ -82,12 +88,15 @@ impl GuestPlan {
     pub fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
         let mut rest = Rest(bytes.strip_prefix(MAGIC).ok_or(FrameError)?);
         let (other, uid, gid) = (rest.flag()?, rest.number()?, rest.number()?);
+        let foreground = rest.flag()?;
+        let (sized, rows, columns) = (rest.flag()?, rest.short()?, rest.short()?);
         let plan = Self {
             identity: other.then_some((uid, gid)),
-            foreground: rest.flag()?,
+            foreground,
+            window: sized.then_some((rows, columns)),
             egress: EgressWanted {
-                proxy_port: rest.port()?,
-                fallback_ports: rest.each(Rest::port)?,
+                proxy_port: rest.short()?,
+                fallback_ports: rest.each(Rest::short)?,
             },
             owned: rest.each(Rest::path)?,
             writable: rest.each(|rest| Ok((rest.path()?, rest.flag()?)))?,
@@ -148,7 +157,7 @@ impl Rest<'_> {
         }
     }
 
-    fn port(&mut self) -> Result<u16, FrameError> {
+    fn short(&mut self) -> Result<u16, FrameError> {
         self.number()?.try_into().map_err(|_| FrameError)
     }
 
@@ -179,6 +188,7 @@ mod tests {
         GuestPlan {
             identity: Some((1000, 1001)),
             foreground: true,
+            window: Some((24, 80)),
             egress: EgressWanted {
                 proxy_port: 3128,
                 fallback_ports: vec![80, 443],
@@ -197,6 +207,7 @@ mod tests {
         assert_eq!(GuestPlan::decode(&plan.encode()), Ok(plan.clone()));
         let own = GuestPlan {
             identity: None,
+            window: None,
             ..plan
         };
         assert_eq!(GuestPlan::decode(&own.encode()), Ok(own));
@@ -216,8 +227,8 @@ mod tests {
     fn lengths_and_ports_that_do_not_fit_are_refused() {
         let bytes = plan().encode();
         let numbers = MAGIC.len();
-        // The flags, the port, and how many ports there are.
-        for at in [0, 12, 16, 20] {
+        // The flags, the window, the port, and how many ports there are.
+        for at in [0, 12, 16, 20, 24, 28, 32] {
             let mut wrong = bytes.clone();
             wrong[numbers + at..numbers + at + 4].copy_from_slice(&u32::MAX.to_le_bytes());
             assert_eq!(GuestPlan::decode(&wrong), Err(FrameError), "{at}");

@@ -35,6 +35,9 @@ fn flatten(path: &Path) -> io::Result<()> {
                 unlinkat(&top, &*name, AtFlags::empty())?;
                 continue;
             }
+            if goes_as_it_is(top.as_fd(), &name) {
+                continue;
+            }
             let below = opened(top.as_fd(), &name)?;
             empty(&below, &top, &mut next)?;
             unlinkat(&top, &*name, AtFlags::REMOVEDIR)?;
@@ -49,6 +52,9 @@ fn empty(below: &OwnedFd, top: &OwnedFd, next: &mut u64) -> io::Result<()> {
             unlinkat(below, &*name, AtFlags::empty())?;
             continue;
         }
+        if goes_as_it_is(below.as_fd(), &name) {
+            continue;
+        }
         // A folder is only moved by who may write to it.
         chmodat(below, &*name, Mode::RWXU, AtFlags::empty())?;
         loop {
@@ -61,6 +67,11 @@ fn empty(below: &OwnedFd, top: &OwnedFd, next: &mut u64) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Removes a folder that is empty, whoever's it is: an overlay that an engine mounted leaves one of root's, closed to all.
+fn goes_as_it_is(at: BorrowedFd<'_>, name: &std::ffi::CStr) -> bool {
+    unlinkat(at, name, AtFlags::REMOVEDIR).is_ok()
 }
 
 fn opened(at: BorrowedFd<'_>, name: &std::ffi::CStr) -> io::Result<OwnedFd> {

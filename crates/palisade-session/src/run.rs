@@ -99,11 +99,9 @@ impl RunError {
             Self::State(_) | Self::Audit(_) => Some(
                 "palisade keeps its logs in $XDG_STATE_HOME/palisade or ~/.local/state/palisade",
             ),
-            Self::Continue(_)
-            | Self::Plan(_)
-            | Self::Gate(_)
-            | Self::Masks(_)
-            | Self::Own(..) => None,
+            Self::Continue(_) | Self::Plan(_) | Self::Gate(_) | Self::Masks(_) | Self::Own(..) => {
+                None
+            }
         }
     }
 }
@@ -153,14 +151,17 @@ pub fn run(
         started
     };
     let mut running = started.map_err(RunError::Start)?;
-    if let Some(kept) = &kept {
-        let noted = changes::note_process(&kept.0, running.process());
-        noted.map_err(own("note the session's process"))?;
+    // Before anything can be changed it is known who might. A backend may know only once the boundary stands.
+    let known = kept.is_none() || running.process().is_some();
+    if known {
+        begin(&mut *running, kept.as_ref())?;
     }
-    running.begin().map_err(own("start the agent"))?;
     let notices = Arc::clone(&handed.notices);
     let config = gate_config(&mut plan, handed, &log);
     let endpoint = running.endpoint().map_err(RunError::Start)?;
+    if !known {
+        begin(&mut *running, kept.as_ref())?;
+    }
     close_own_memory().map_err(own("close palisade's memory to others"))?;
     let mut gate = GateThread::start(config, endpoint).map_err(own("start the gate"))?;
     let mut masks =
@@ -210,6 +211,16 @@ pub fn run(
         changed,
         to_look_at,
     })
+}
+
+/// Lets the agent run, after it was noted by which process others see that all is over.
+fn begin(running: &mut dyn Running, kept: Option<&KeptChanges>) -> Result<(), RunError> {
+    let own = |what: &'static str| move |error: io::Error| RunError::Own(what, error);
+    if let Some(kept) = kept {
+        let noted = changes::note_process(&kept.0, running.process());
+        noted.map_err(own("note the session's process"))?;
+    }
+    running.begin().map_err(own("start the agent"))
 }
 
 /// The folder of changes, removed where nothing is in it, whatever way the session ends.

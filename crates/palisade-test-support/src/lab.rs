@@ -19,12 +19,17 @@ use crate::shared;
 /// What the planted secret files hold. No output of an agent may contain it.
 pub(crate) const SECRET: &str = "planted-secret-5d1f";
 
+/// Names the boundary of every session.
+const BOUNDARY: &str = "PALISADE_TEST_BOUNDARY";
+
 /// One test's place, gone when dropped.
 #[derive(Debug)]
 pub struct Lab {
     who: Identity,
     root: TempDir,
     binary: PathBuf,
+    /// Whether sessions are containers.
+    contained: bool,
 }
 
 impl Lab {
@@ -42,6 +47,7 @@ impl Lab {
             who,
             binary: shared::copy(Path::new(binary)),
             root,
+            contained: false,
         };
         for (name, content) in [
             (".ssh/id_ed25519", SECRET),
@@ -56,6 +62,37 @@ impl Lab {
         set_mode(&lab.home(), 0o700);
         who.own(root_of(&lab));
         lab
+    }
+
+    /// A place whose sessions are natively bounded, or containers of docker where `PALISADE_TEST_BOUNDARY` says `container`: the
+    /// same tests for both.
+    ///
+    /// # Panics
+    /// If it cannot be made, or no engine answers.
+    pub fn as_told(who: Identity, binary: &str) -> Self {
+        let lab = Self::new(who, binary);
+        match std::env::var(BOUNDARY).as_deref() {
+            Err(_) | Ok("native") => lab,
+            Ok("container") => lab.contained(binary),
+            Ok(other) => panic!("{BOUNDARY}: there is no boundary {other}"),
+        }
+    }
+
+    /// With each session in a container of the engine that `DOCKER_HOST` names. Run by root, the workspace is an ordinary
+    /// user's, since an agent is never root.
+    fn contained(mut self, binary: &str) -> Self {
+        let guest = Path::new(binary).with_file_name("palisade-guest");
+        assert!(guest.is_file(), "build palisade-guest first");
+        shared::put_beside(&self.binary, &guest);
+        self.contained = true;
+        let version = ["version", "--format", "{{.Server.Version}}"];
+        self.outside("docker").args(version).run().expect(0);
+        if self.who == Identity::Root {
+            Identity::User.own(&self.workspace());
+            // The agent has to come through.
+            set_mode(&self.home(), 0o711);
+        }
+        self
     }
 
     /// Who runs palisade here.
@@ -123,7 +160,14 @@ impl Lab {
     /// `palisade` with these arguments, in the workspace.
     pub fn palisade<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Invocation {
         let binary = self.binary.to_str().expect("the copy's path is plain");
-        self.outside(binary).args(arguments)
+        let mut invocation = self.outside(binary);
+        for (index, argument) in arguments.into_iter().enumerate() {
+            invocation = invocation.args([argument.as_ref()]);
+            if index == 0 && argument.as_ref() == "run" && self.contained {
+                invocation = invocation.args(["--boundary", "container"]);
+            }
+        }
+        invocation
     }
 
     /// `palisade run --policy POLICY -- COMMAND`.
@@ -197,7 +241,8 @@ impl Lab {
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         let home = self.home().to_str().expect("plain path").to_owned();
         let xdg = |name: &str| format!("{home}/{name}");
-        vec![
+        let engine = std::env::var("DOCKER_HOST").ok().filter(|_| self.contained);
+        let mut all = vec![
             ("XDG_CONFIG_HOME", xdg(".config")),
             ("XDG_STATE_HOME", xdg(".local/state")),
             ("XDG_DATA_HOME", xdg(".local/share")),
@@ -207,7 +252,9 @@ impl Lab {
             ("PATH", PATH.into()),
             ("LANG", "C.UTF-8".into()),
             ("TERM", "xterm".into()),
-        ]
+        ];
+        all.extend(engine.map(|engine| ("DOCKER_HOST", engine)));
+        all
     }
 }
 

@@ -41,6 +41,25 @@ pub(crate) fn copy(program: &Path) -> PathBuf {
     copy
 }
 
+/// Puts a copy of a program beside another copy, unless it is there already and not older.
+///
+/// # Panics
+/// If it cannot be made.
+pub(crate) fn put_beside(copy: &Path, program: &Path) {
+    let name = program.file_name().expect("a program has a name");
+    let place = copy.with_file_name(name);
+    let changed = |path: &Path| fs::metadata(path).and_then(|found| found.modified()).ok();
+    if changed(&place).is_some_and(|there| Some(there) >= changed(program)) {
+        return;
+    }
+    let folder = copy.parent().expect("a copy lies in a folder");
+    let fresh = tempfile::NamedTempFile::new_in(folder).expect("make a file for the copy");
+    fs::copy(program, fresh.path()).expect("copy the program");
+    set_mode(fresh.path());
+    let fresh = fresh.into_temp_path();
+    fresh.persist(&place).expect("put the copy in its place");
+}
+
 fn set_mode(path: &Path) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("set permissions");
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
@@ -31,6 +32,46 @@ pub(super) fn what_is_at(path: &Path) -> io::Result<Found> {
         FileType::Symlink => Found::Link,
         _ => Found::File,
     })
+}
+
+/// Looks at what an overlay shows: what was changed, and under it what is there.
+pub(super) fn merged(source: &Path, upper: &Path, rest: &Path) -> io::Result<Found> {
+    let mut lower_shows = true;
+    let mut way = PathBuf::new();
+    for part in rest.components() {
+        way.push(part);
+        let changed = upper.join(&way);
+        let found = match std::fs::symlink_metadata(&changed) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return if lower_shows {
+                    what_is_at(&source.join(rest))
+                } else {
+                    Ok(Found::Nothing)
+                };
+            }
+            other => other?,
+        };
+        // A character device 0:0 stands for what was removed (overlayfs.rst, "whiteouts and opaque directories").
+        if found.file_type().is_char_device() && found.rdev() == 0 {
+            return Ok(Found::Nothing);
+        }
+        if found.is_symlink() {
+            return Ok(Found::Link);
+        }
+        if !found.is_dir() {
+            let last = way == rest;
+            return Ok(if last { Found::File } else { Found::Nothing });
+        }
+        lower_shows &= !is_opaque(&changed);
+    }
+    Ok(Found::Directory)
+}
+
+/// Whether a folder of changes hides what lies under it.
+fn is_opaque(folder: &Path) -> bool {
+    let mut value = [0u8; 4];
+    let length = rustix::fs::lgetxattr(folder, "user.overlay.opaque", &mut value);
+    length.is_ok_and(|length| length > 0)
 }
 
 /// Every place below a folder where something is mounted, parents first.
@@ -92,6 +133,39 @@ mod tests {
         assert_eq!(at("link/file"), Found::Link);
         assert_eq!(at("real/file/x"), Found::Nothing);
         assert_eq!(at("none"), Found::Nothing);
+    }
+
+    #[test]
+    fn what_was_changed_is_seen_before_what_lies_under_it() {
+        let folder = tempfile::tempdir().expect("folder");
+        let root = folder.path().canonicalize().expect("real");
+        let (lower, upper) = (root.join("lower"), root.join("upper"));
+        for path in [
+            "lower/kept",
+            "lower/hidden",
+            "upper/hidden",
+            "upper/new",
+            "upper/kept",
+        ] {
+            std::fs::create_dir_all(root.join(path)).expect("folder");
+        }
+        for path in ["lower/kept/a", "lower/hidden/b", "upper/new/c"] {
+            std::fs::write(root.join(path), "").expect("file");
+        }
+        std::os::unix::fs::symlink("a", root.join("upper/kept/link")).expect("link");
+        let at = |rest: &str| merged(&lower, &upper, Path::new(rest)).expect("looked");
+        assert_eq!(at("hidden/b"), Found::File);
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::setxattr(upper.join("hidden"), "user.overlay.opaque", b"y", flags)
+            .expect("attribute");
+        assert_eq!(at("hidden/b"), Found::Nothing);
+        assert_eq!(at("hidden"), Found::Directory);
+        assert_eq!(at("kept/a"), Found::File);
+        assert_eq!(at("kept/link"), Found::Link);
+        assert_eq!(at("kept/link/x"), Found::Link);
+        assert_eq!(at("new/c"), Found::File);
+        assert_eq!(at("new/c/d"), Found::Nothing);
+        assert_eq!(at(""), Found::Directory);
     }
 
     #[test]

@@ -131,14 +131,33 @@ fn names_that_an_engine_would_change_are_refused() {
     }
 }
 
-#[test]
-fn overlays_are_refused_by_the_name_of_their_access() {
-    let entry = TreeEntry::Overlay {
-        source: "/usr".into(),
+fn overlay(host: &Host, changes: Changes) -> TreeEntry {
+    TreeEntry::Overlay {
+        source: host.root.join("ws"),
         target: "/ws".into(),
-        changes: Changes::Memory { size: None },
+        changes,
         ownership: Ownership::Agent,
-    };
-    let error = lay_out(&[entry]).expect_err("refused");
-    assert!(error.cause.contains("scratch"), "{error}");
+    }
+}
+
+#[test]
+fn what_lies_under_changes_is_masked() {
+    let host = Host::new();
+    fs::create_dir_all(host.root.join("kept/upper")).expect("folder");
+    let kept = Changes::Kept(host.root.join("kept"));
+    let layout = lay_out(&[overlay(&host, kept), mask("/ws/.env")]).expect("fine");
+    assert_eq!(targets(&layout), ["/ws", "/ws/.env"]);
+    let upper = host.root.join("kept/upper");
+    assert!(matches!(&layout.mounts[0].what, What::Overlay { upper: u, .. } if *u == upper));
+}
+
+#[test]
+fn changes_in_memory_and_names_that_mean_something_are_refused() {
+    let host = Host::new();
+    let memory = overlay(&host, Changes::Memory { size: None });
+    let odd = overlay(&host, Changes::Kept(host.root.join("a,b")));
+    for (entry, words) in [(memory, "in memory"), (odd, "a comma")] {
+        let error = lay_out(&[entry]).expect_err("refused");
+        assert!(error.cause.contains(words), "{error}");
+    }
 }

@@ -31,5 +31,5 @@ use palisade_test_support::{Identity, Lab};
 
 /// A place of its own for one test.
 fn lab(who: Identity) -> Lab {
-    Lab::new(who, env!("CARGO_BIN_EXE_palisade"))
+    Lab::as_told(who, env!("CARGO_BIN_EXE_palisade"))
 }
