@@ -21,6 +21,11 @@ pub trait Backend {
     /// How well each control of this spec would be held here.
     fn assess(&self, spec: &BoundarySpec) -> Vec<Assessment>;
 
+    /// Whether it can mask what appears while the agent runs ([`Running::masker`]).
+    fn masks_later(&self) -> bool {
+        false
+    }
+
     /// Starts building the boundary and returns at once; the agent runs once it stands and [`Running::begin`] was called.
     /// Must be called while the process has one thread.
     ///

@@ -44,6 +44,10 @@ impl Backend for NativeBackend {
         crate::assess::assess(spec, &surroundings(&spec.limits))
     }
 
+    fn masks_later(&self) -> bool {
+        true
+    }
+
     fn start(&self, spec: &BoundarySpec) -> Result<Box<dyn Running>, StartError> {
         let own = identity::is_own(&spec.identity)?;
         let limits = limits::plan(&spec.limits, &surroundings(&spec.limits))?;

@@ -39,14 +39,6 @@ pub(crate) fn assess(spec: &BoundarySpec) -> Vec<Assessment> {
             "Landlock, behind the tree, by the guest",
         ));
     }
-    if spec.late_masks {
-        let why = "what is there at the start is covered; what appears on the host later is not, and what the agent makes itself that \
-                   the host runs is not named at the end";
-        all.push(Assessment {
-            control: "masks.late",
-            enforcement: Enforcement::Weaker(why.to_owned()),
-        });
-    }
     if spec.limits.memory.is_some() {
         all.push(enforced(
             "limits.memory",

@@ -25,6 +25,9 @@ const START_DEADLINE: Duration = Duration::from_secs(60);
 const BUILD_DEADLINE: Duration = Duration::from_secs(10);
 /// How long the engine may take to end and remove a container whose guest has gone, before it is told to.
 const END_DEADLINE: Duration = Duration::from_secs(10);
+/// How long whoever reads the agent's output may take for what is left of it. A pager that nobody scrolls holds it back as it
+/// would hold back a plain command, but an engine that hangs is not waited for until the end of days.
+const OUTPUT_DEADLINE: Duration = Duration::from_secs(3600);
 
 /// What a container is made of.
 pub(crate) struct Parts {
@@ -261,7 +264,12 @@ impl Running for ContainerRunning {
         }
         // The guest ends with its connection, and one that has not called yet ends in vain.
         self.control = None;
-        let removed = self.stands && self.wait_for_end(END_DEADLINE).is_some();
+        let limit = if self.told_the_end {
+            OUTPUT_DEADLINE
+        } else {
+            END_DEADLINE
+        };
+        let removed = self.stands && self.wait_for_end(limit).is_some();
         if !removed {
             let remove = ["rm", "--force", &self.parts.container];
             let _ = self.parts.engine.ask("remove the container", &remove);

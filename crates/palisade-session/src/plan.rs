@@ -71,6 +71,8 @@ pub struct Request<'a> {
     pub kept: &'a Kept,
     /// The session's credentials.
     pub credentials: &'a Credentials,
+    /// Whether the backend can mask what appears while the agent runs.
+    pub masks_later: bool,
 }
 
 /// Everything a session will do.
@@ -203,7 +205,7 @@ impl Plan {
                 },
                 hostname: account.hostname().to_owned(),
                 tree,
-                late_masks: true,
+                late_masks: request.masks_later,
                 limits: policy.limits(),
                 egress: EgressWanted {
                     proxy_port: PROXY_PORT,
@@ -261,16 +263,23 @@ impl Plan {
     /// How well is held what a session promises beside what its boundary does.
     pub fn promises(&self) -> Vec<Assessment> {
         let mut promises = Vec::new();
-        if self.spec.late_masks {
-            let words = "what is there at the start is covered; what appears on the host later is covered a moment after, so \
-                         an agent that waits for it may be quicker";
-            promises.push(Assessment {
-                control: "masks",
-                enforcement: Enforcement::Weaker(words.to_owned()),
-            });
-        }
+        let words = if self.spec.late_masks {
+            "what is there at the start is covered; what appears on the host later is covered a moment after, so an agent that \
+             waits for it may be quicker"
+        } else {
+            "what is there at the start is covered; what appears on the host later is not"
+        };
+        promises.push(Assessment {
+            control: "masks",
+            enforcement: Enforcement::Weaker(words.to_owned()),
+        });
         if self.protect {
             let enforcement = match self.access {
+                WorkspaceAccess::Write if !self.spec.late_masks => Enforcement::Weaker(
+                    "what is there at the start is read-only; what the agent makes itself is not named at the end (access = \
+                     \"review\" holds back all of it)"
+                        .to_owned(),
+                ),
                 WorkspaceAccess::Write => Enforcement::Weaker(
                     "what is there at the start is read-only; what the agent makes itself is named at the end (access = \
                      \"review\" holds back all of it)"

@@ -100,6 +100,11 @@ impl Lab {
         self.who
     }
 
+    /// Whether sessions are containers here.
+    pub fn is_contained(&self) -> bool {
+        self.contained
+    }
+
     /// The caller's home.
     pub fn home(&self) -> PathBuf {
         self.root.path().join("home")
@@ -133,11 +138,19 @@ impl Lab {
         let parent = path.parent().expect("it has a parent");
         if !parent.exists() {
             fs::create_dir_all(parent).expect("make a directory");
-            self.who.own(parent);
+            self.owner_of(parent).own(parent);
         }
         fs::write(path, content).expect("write a file of the test");
-        self.who.own(path);
+        self.owner_of(path).own(path);
         path.into()
+    }
+
+    fn owner_of(&self, path: &Path) -> Identity {
+        if self.contained && path.starts_with(self.workspace()) {
+            Identity::User
+        } else {
+            self.who
+        }
     }
 
     /// Writes the policy beside the home and returns its path.

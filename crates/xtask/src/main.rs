@@ -10,6 +10,7 @@
 )]
 
 mod bench;
+mod containers;
 mod fuzz;
 mod schema;
 mod setup;
@@ -24,6 +25,7 @@ cargo xtask COMMAND
 
   setup [--bench]              install what the tests need, as far as this user may; with --bench the peers of the gate too
   test                         set up, then check and test everything: the one command for a fresh machine
+  containers                   the tests of the binary that hold for every boundary, in containers of a docker daemon started for them
   tidy                         check what no compiler checks: imports, sizes, words, generated files
   schema                       write the JSON schema of the policy format
   fuzz [TARGET] [--seconds N]  run the fuzz targets, or one of them
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
+        ["containers"] => test::in_containers(),
         ["setup"] => setup::run(),
         ["setup", "--bench"] => setup::run().and_then(|()| setup::bench()),
         ["test", rest @ ..] => test::run(rest),

@@ -19,7 +19,8 @@ enum Sign {
 }
 
 /// Debian packages, and what they are for.
-const DEBIAN: [(Sign, &str, &str); 37] = [
+const DEBIAN: [(Sign, &str, &str); 38] = [
+    (Sign::Program("dockerd"), "docker.io", "container tests"),
     (Sign::Program("curl"), "curl", "client tests"),
     (Sign::Program("git"), "git", "client tests"),
     (

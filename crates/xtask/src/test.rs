@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::shell::{self, Done};
-use crate::{fuzz, setup, tidy};
+use crate::{containers, fuzz, setup, tidy};
 
 /// Runs each step, the later ones even if an earlier one failed, and names those that did.
 pub(crate) fn run(arguments: &[&str]) -> Done {
@@ -16,7 +16,7 @@ pub(crate) fn run(arguments: &[&str]) -> Done {
     }
     setup::run()?;
     let shared = Shared::new()?;
-    let steps: [(&str, &dyn Fn() -> Done); 7] = [
+    let steps: [(&str, &dyn Fn() -> Done); 8] = [
         ("format", &|| {
             shell::run(shell::cargo().args(["fmt", "--all", "--check"]))
         }),
@@ -41,6 +41,9 @@ pub(crate) fn run(arguments: &[&str]) -> Done {
         }),
         ("tidy", &tidy::run),
         ("fuzz", &fuzz::briefly),
+        ("tests in containers", &|| {
+            containers::run(&shared.0, has_nextest(), &shared.variables())
+        }),
         // Last, so that its summary is what a run ends with.
         ("tests", &|| tests(&shared)),
     ];
@@ -82,6 +85,14 @@ impl Shared {
     fn skips(&self) -> PathBuf {
         self.0.join("skips")
     }
+
+    /// What tells the tests of it.
+    fn variables(&self) -> [(&'static str, PathBuf); 2] {
+        [
+            ("PALISADE_TEST_SKIPS", self.skips()),
+            ("PALISADE_TEST_SHARED", self.0.clone()),
+        ]
+    }
 }
 
 impl Drop for Shared {
@@ -92,21 +103,18 @@ impl Drop for Shared {
 
 /// nextest where it is installed (each test in a process of its own, hangs ended), else cargo's own runner.
 fn tests(shared: &Shared) -> Done {
-    let has_nextest = Command::new("cargo-nextest")
-        .arg("--version")
-        .output()
-        .is_ok_and(|found| found.status.success());
     let mut command = shell::cargo();
-    command
-        .env("PALISADE_TEST_SKIPS", shared.skips())
-        .env("PALISADE_TEST_SHARED", &shared.0);
-    if has_nextest {
+    command.envs(shared.variables());
+    if has_nextest() {
         command.args([
             "nextest",
             "run",
             "--workspace",
             "--locked",
             "--no-fail-fast",
+            // They have a step of their own.
+            "--filterset",
+            "not test(/^containers::/)",
         ]);
     } else {
         command.args([
@@ -118,9 +126,27 @@ fn tests(shared: &Shared) -> Done {
             "--examples",
             "--locked",
             "--no-fail-fast",
+            "--",
+            "--skip",
+            "containers::",
         ]);
     }
     shell::run(&mut command)
+}
+
+/// `cargo xtask containers`: one of the steps alone.
+pub(crate) fn in_containers() -> Done {
+    let shared = Shared::new()?;
+    let done = containers::run(&shared.0, has_nextest(), &shared.variables());
+    print_skips(&shared.skips());
+    done
+}
+
+fn has_nextest() -> bool {
+    Command::new("cargo-nextest")
+        .arg("--version")
+        .output()
+        .is_ok_and(|found| found.status.success())
 }
 
 fn print_skips(list: &Path) {

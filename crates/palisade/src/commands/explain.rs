@@ -69,6 +69,7 @@ fn print_enforcement(policy: &Effective, here: &Surroundings) -> Result<(), Fail
             own: &here.own_folders(),
             kept: &here.kept(&id),
             credentials: &Credentials::none(),
+            masks_later: backend.masks_later(),
         },
     )?;
     let palette = Palette::for_stdout();

@@ -76,6 +76,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
             own: &here.own_folders(),
             kept: &here.kept(&id),
             credentials: &credentials,
+            masks_later: backend.masks_later(),
         },
     )?;
     if let Some(earlier) = &args.go_on_from {

@@ -10,6 +10,7 @@
 mod claude_code;
 mod clients;
 mod commands;
+mod containers;
 mod credentials;
 mod doctor;
 mod escapes;

@@ -161,6 +161,7 @@ pub(super) fn session(options: &PolicyOptions, origin: SocketAddr) -> Result<Exi
             own: &here.own_folders(),
             kept: &here.kept(&id),
             credentials: &credentials,
+            masks_later: backend.masks_later(),
         },
     )?;
     plan.accept_servers_of(&pem);

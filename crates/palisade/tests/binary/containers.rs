@@ -1,0 +1,138 @@
+//! What only a container can get wrong: the engine, and what it leaves. `cargo xtask test` runs these with a daemon of its own.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use palisade_test_support::{Finished, Lab, Skip, each_identity};
+
+use crate::lab;
+
+/// A lab whose sessions are containers.
+fn contained(who: palisade_test_support::Identity) -> Result<Lab, Skip> {
+    let lab = lab(who);
+    if lab.is_contained() {
+        return Ok(lab);
+    }
+    let fix = "cargo xtask test, or name a boundary and an engine (PALISADE_TEST_BOUNDARY=container, DOCKER_HOST)";
+    Err(Skip::because("sessions are no containers here", fix))
+}
+
+fn docker(lab: &Lab, arguments: &[&str]) -> Finished {
+    lab.outside("docker").args(arguments).run().expect(0)
+}
+
+/// Containers of this lab's sessions, whatever their state.
+fn containers(lab: &Lab) -> Vec<String> {
+    let label = format!("label=palisade.base={}", base(lab).display());
+    let found = docker(lab, &["ps", "--all", "--quiet", "--filter", &label]);
+    found.stdout.lines().map(str::to_owned).collect()
+}
+
+fn base(lab: &Lab) -> PathBuf {
+    lab.home().join(".local/state/palisade/containers")
+}
+
+fn folders(lab: &Lab) -> usize {
+    std::fs::read_dir(base(lab)).map_or(0, Iterator::count)
+}
+
+/// Puts a `docker` of ours before the real one, which `$REAL` is.
+fn wrapped(lab: &Lab, script: &str) -> String {
+    let folder = lab.path("wrapped");
+    let real = Path::new("/usr/bin/docker");
+    let text = format!("#!/bin/bash\nREAL={}\n{script}\n", real.display());
+    let path = lab.write(&folder.join("docker"), text);
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    format!("{}:/usr/bin:/bin", folder.display())
+}
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+each_identity! {
+    fn a_session_leaves_no_container_and_no_folder(who) {
+        let lab = contained(who)?;
+        let during = lab.palisade(["run", "--quiet", "--", "sh", "-c", "exit 4"]).run();
+        assert_eq!(during.status, 4, "{during}");
+        assert_eq!((containers(&lab).len(), folders(&lab)), (0, 0));
+    }
+
+    fn a_palisade_that_is_killed_leaves_no_container(who) {
+        let lab = contained(who)?;
+        let mut palisade = lab.palisade(["run", "--quiet", "--", "sh", "-c", "touch started; sleep 1000"]).spawn();
+        wait_until("the agent runs", || lab.workspace().join("started").exists());
+        assert_eq!(containers(&lab).len(), 1);
+        palisade.kill().unwrap();
+        palisade.wait().unwrap();
+        wait_until("the container is gone", || containers(&lab).is_empty());
+        // Its folder stays for the next session to remove.
+        assert_eq!(folders(&lab), 1);
+        lab.palisade(["run", "--quiet", "--", "true"]).run().expect(0);
+        assert_eq!(folders(&lab), 0);
+    }
+
+    fn a_container_that_was_made_and_never_started_is_removed_by_the_next_session(who) {
+        let lab = contained(who)?;
+        // Killed after `create`, which a palisade that is killed at the wrong moment comes to.
+        let path = wrapped(&lab, "[ \"$1\" = start ] && { kill -KILL $PPID; exit 1; }\nexec $REAL \"$@\"");
+        let killed = lab.palisade(["run", "--quiet", "--", "true"]).env("PATH", &path).run();
+        assert_ne!(killed.status, 0, "{killed}");
+        assert_eq!((containers(&lab).len(), folders(&lab)), (1, 1));
+        lab.palisade(["run", "--quiet", "--", "true"]).run().expect(0);
+        assert_eq!((containers(&lab).len(), folders(&lab)), (0, 0));
+    }
+
+    fn no_agent_starts_where_the_engine_dropped_a_control(who) {
+        let lab = contained(who)?;
+        let without = |option: &str| {
+            format!(
+                "if [ \"$1\" = create ]; then kept=(); for a in \"$@\"; do [[ \"$a\" == {option} ]] || kept+=(\"$a\"); done; exec $REAL \
+                 \"${{kept[@]}}\"; fi\nexec $REAL \"$@\""
+            )
+        };
+        let run = |path: &str| {
+            let line = ["run", "--quiet", "--", "sh", "-c", "echo ran; touch ran"];
+            lab.palisade(line).env("PATH", path).run()
+        };
+        // The control: one that drops nothing lets it run.
+        run(&wrapped(&lab, &without("--nothing"))).expect(0).expect_output("ran");
+        std::fs::remove_file(lab.workspace().join("ran")).unwrap();
+        for (option, control) in [
+            ("--read-only", "the root"),
+            ("--network=none", "the network"),
+            ("--security-opt=no-new-privileges", "no-new-privileges"),
+            ("--security-opt=seccomp=*", "the system-call filter"),
+            ("--pids-limit=*", "limits.processes"),
+            ("--cap-drop=ALL", "the dropped capabilities"),
+        ] {
+            let done = run(&wrapped(&lab, &without(option)));
+            done.expect(125).expect_error(control);
+            assert!(!lab.workspace().join("ran").exists(), "{option}");
+        }
+        assert_eq!(containers(&lab).len(), 0);
+    }
+
+    fn an_engine_that_cannot_be_used_says_what_to_do(who) {
+        let lab = contained(who)?;
+        let run = |host: &str| lab.palisade(["run", "--", "true"]).env("DOCKER_HOST", host).run();
+        run("unix:///nonexistent/docker.sock").expect(125).expect_error("systemctl start docker");
+        let none = lab.palisade(["run", "--", "true"]).env("PATH", "/nonexistent").run();
+        none.expect(125).expect_error("there is no program `docker`");
+        assert_eq!(folders(&lab), 0);
+    }
+
+    fn folders_on_the_way_to_what_is_shown_are_the_agents(who) {
+        let lab = contained(who)?;
+        let shown = lab.home().join("deep/er/shown");
+        lab.write(&shown.join("file"), "x");
+        let policy = palisade_test_support::Policy::new().filesystem("read = [\"~/deep/er/shown\"]");
+        let script = "cat ~/deep/er/shown/file && touch ~/deep/er/own && ! touch ~/deep/er/shown/own";
+        lab.run(&policy, ["sh", "-c", script]).run().expect(0);
+    }
+}
