@@ -199,7 +199,10 @@ fn attach(engine: Engine, container: &str) -> Result<Child, StartError> {
         .stdin(Stdio::inherit())
         .spawn();
     client.map_err(|e| {
-        let _ = engine.ask("remove the container", &["rm", "--force", container]);
+        let _ = engine.ask(
+            "remove the container",
+            &["rm", "--force", "--volumes", container],
+        );
         engine.not_run("start the container", &e)
     })
 }

@@ -46,12 +46,15 @@ impl SessionFolder {
         let name = random_name()?;
         let path = base.join(&name);
         private().create(&path)?;
+        // It has its name once it is held: another session that looks through would take one that is not for left over.
+        let fresh = path.join("lock.new");
         let lock = OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o600)
-            .open(path.join(LOCK))?;
+            .open(&fresh)?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        fs::rename(fresh, path.join(LOCK))?;
         let folder = Self {
             path,
             name,

@@ -77,7 +77,7 @@ impl ContainerRunning {
             (opened, account) => {
                 let error = opened.err().or_else(|| account.err());
                 let cause = error.map_or_else(String::new, |e| e.to_string());
-                let remove = ["rm", "--force", &parts.container];
+                let remove = ["rm", "--force", "--volumes", &parts.container];
                 let _ = parts.engine.ask("remove the container", &remove);
                 return Err(cannot("look at the container".into(), cause));
             }
@@ -271,7 +271,7 @@ impl Running for ContainerRunning {
         };
         let removed = self.stands && self.wait_for_end(limit).is_some();
         if !removed {
-            let remove = ["rm", "--force", &self.parts.container];
+            let remove = ["rm", "--force", "--volumes", &self.parts.container];
             let _ = self.parts.engine.ask("remove the container", &remove);
             if self.wait_for_end(END_DEADLINE).is_none() {
                 let _ = self.parts.client.kill();

@@ -36,7 +36,10 @@ pub(crate) fn remove(engine: Engine, base: &Path) {
         };
         // A session that began after the folders were read has a folder now.
         if !living.iter().any(|name| name == session) && !lives(base, session) {
-            let _ = engine.ask("remove what is left over", &["rm", "--force", id]);
+            let _ = engine.ask(
+                "remove what is left over",
+                &["rm", "--force", "--volumes", id],
+            );
         }
     }
     for folder in dead {

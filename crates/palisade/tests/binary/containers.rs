@@ -28,6 +28,20 @@ fn containers(lab: &Lab) -> Vec<String> {
     found.stdout.lines().map(str::to_owned).collect()
 }
 
+/// Volumes that hold changes of this lab's sessions.
+fn volumes(lab: &Lab) -> usize {
+    let all = docker(lab, &["volume", "ls", "--quiet"]).stdout;
+    let of_this = |name: &&str| {
+        // Another test's may be gone by now.
+        let shown = lab
+            .outside("docker")
+            .args(["volume", "inspect", name])
+            .run();
+        shown.stdout.contains(lab.home().to_str().unwrap())
+    };
+    all.lines().filter(of_this).count()
+}
+
 fn base(lab: &Lab) -> PathBuf {
     lab.home().join(".local/state/palisade/containers")
 }
@@ -81,11 +95,11 @@ each_identity! {
         let lab = contained(who)?;
         // Killed after `create`, which a palisade that is killed at the wrong moment comes to.
         let path = wrapped(&lab, "[ \"$1\" = start ] && { kill -KILL $PPID; exit 1; }\nexec $REAL \"$@\"");
-        let killed = lab.palisade(["run", "--quiet", "--", "true"]).env("PATH", &path).run();
+        let killed = lab.palisade(["run", "--quiet", "--access", "review", "--", "true"]).env("PATH", &path).run();
         assert_ne!(killed.status, 0, "{killed}");
-        assert_eq!((containers(&lab).len(), folders(&lab)), (1, 1));
+        assert_eq!((containers(&lab).len(), folders(&lab), volumes(&lab)), (1, 1, 1));
         lab.palisade(["run", "--quiet", "--", "true"]).run().expect(0);
-        assert_eq!((containers(&lab).len(), folders(&lab)), (0, 0));
+        assert_eq!((containers(&lab).len(), folders(&lab), volumes(&lab)), (0, 0, 0));
     }
 
     fn no_agent_starts_where_the_engine_dropped_a_control(who) {
