@@ -7,7 +7,8 @@ use std::time::Duration;
 use crate::shell::{self, Done};
 
 /// The tests that are about what every boundary does.
-const SAME: [&str; 12] = [
+const SAME: [&str; 13] = [
+    "claude_code::",
     "containers::",
     "credentials::",
     "escapes::",
