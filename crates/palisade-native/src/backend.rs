@@ -39,6 +39,10 @@ impl Backend for NativeBackend {
         crate::assess::assess(spec, &surroundings(&spec.limits))
     }
 
+    fn examine(&self, spec: &BoundarySpec) -> Vec<Assessment> {
+        crate::assess::examine(spec, &surroundings(&spec.limits))
+    }
+
     fn start(&self, spec: &BoundarySpec) -> Result<Box<dyn Running>, StartError> {
         let own = identity::is_own(&spec.identity)?;
         let limits = limits::plan(&spec.limits, &surroundings(&spec.limits))?;

@@ -17,6 +17,7 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::changes::{Changed, ContinueError, RecordedOwners};
 use crate::gate_thread::GateThread;
+use crate::held::WeakerError;
 use crate::leftovers::to_look_at;
 use crate::masks::MaskKeeper;
 use crate::plan::{Plan, PlanError};
@@ -65,6 +66,9 @@ impl Outcome {
 /// Why a session could not be run, or had to be ended.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
+    /// A control that the boundary holds less well than its words say, and nobody accepted that.
+    #[error(transparent)]
+    Weaker(#[from] WeakerError),
     /// The state folder.
     #[error(transparent)]
     State(#[from] StateError),
@@ -96,14 +100,13 @@ impl RunError {
     pub fn fix(&self) -> Option<&str> {
         match self {
             Self::Start(error) => error.fix.as_deref(),
+            Self::Weaker(error) => Some(error.fix()),
             Self::State(_) | Self::Audit(_) => Some(
                 "palisade keeps its logs in $XDG_STATE_HOME/palisade or ~/.local/state/palisade",
             ),
-            Self::Continue(_)
-            | Self::Plan(_)
-            | Self::Gate(_)
-            | Self::Masks(_)
-            | Self::Own(..) => None,
+            Self::Continue(_) | Self::Plan(_) | Self::Gate(_) | Self::Masks(_) | Self::Own(..) => {
+                None
+            }
         }
     }
 }
@@ -126,6 +129,7 @@ pub fn run(
     backend: &dyn Backend,
     state: &StateDir,
 ) -> Result<Report, RunError> {
+    plan.check_held(backend)?;
     let own = |what: &'static str| move |error: io::Error| RunError::Own(what, error);
     let signals = SignalFd::block(&HANDLED.map(|signal| signal.as_raw()))
         .map_err(own("take over signals"))?;

@@ -13,6 +13,7 @@ pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod log;
 mod pending;
+pub(crate) mod plan;
 mod policy_options;
 pub(crate) mod review;
 pub(crate) mod run;
@@ -28,6 +29,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
     }
     match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Plan(args) => plan::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Review(args) => review::run(&args),
@@ -46,6 +48,10 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
 fn prints_and_ends(command: &Command) -> bool {
     matches!(
         command,
-        Command::Check(_) | Command::Explain(_) | Command::Sessions(_) | Command::Schema(_)
+        Command::Check(_)
+            | Command::Explain(_)
+            | Command::Plan(_)
+            | Command::Sessions(_)
+            | Command::Schema(_)
     )
 }

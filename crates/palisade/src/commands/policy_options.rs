@@ -1,4 +1,4 @@
-//! The options that `run`, `check` and `explain` share: which policy is meant.
+//! The options that `run`, `plan`, `check` and `explain` share: which policy is meant.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -23,6 +23,9 @@ pub(crate) struct PolicyOptions {
     /// The boundary: native.
     #[arg(long, value_name = "NAME")]
     pub(crate) boundary: Option<String>,
+    /// Start although this boundary holds a control less well than its words say, such as limits.memory (palisade plan).
+    #[arg(long, value_name = "CONTROL")]
+    pub(crate) accept_weaker: Vec<String>,
     /// The project folder [default: the current directory].
     #[arg(long, value_name = "DIR")]
     pub(crate) workspace: Option<PathBuf>,
@@ -66,6 +69,7 @@ impl PolicyOptions {
             allow: self.allow.clone(),
             env: self.env.clone(),
             boundary: self.boundary.clone(),
+            accept_weaker: self.accept_weaker.clone(),
             program: program.map(Into::into),
         }
     }

@@ -21,6 +21,7 @@ mod limits;
 mod masks;
 mod options;
 mod pending;
+mod plan;
 mod policy_errors;
 mod status;
 mod terminal;
