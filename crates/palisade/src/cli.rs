@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    apply, check, demo, discard, doctor, explain, log, plan, review, run, schema, sessions, volume,
+    apply, check, demo, discard, doctor, explain, log, plan, review, run, schema, sessions, verify, volume,
 };
 use crate::failure;
 
@@ -40,6 +40,7 @@ pub(crate) enum Command {
     Sessions(sessions::Args),
     Doctor(doctor::Args),
     Demo(demo::Args),
+    Verify(verify::Args),
     Volume(volume::Args),
     Schema(schema::Args),
 }

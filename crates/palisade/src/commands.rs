@@ -19,6 +19,7 @@ pub(crate) mod review;
 pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod sessions;
+pub(crate) mod verify;
 pub(crate) mod volume;
 
 /// Runs the command that was asked for.
@@ -39,6 +40,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Sessions(args) => sessions::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Volume(args) => volume::run(&args),
         Command::Schema(args) => schema::run(&args),
     }

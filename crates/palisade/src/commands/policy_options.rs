@@ -1,6 +1,6 @@
 //! The options that `run`, `plan`, `check` and `explain` share: which policy is meant.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use palisade_config::{Effective, Options};
@@ -88,4 +88,12 @@ pub(crate) fn load(
         backends: &backends::NAMES,
     };
     palisade_config::load(&options.options(program), &around).map_err(Failure::new)
+}
+
+/// The arguments of a command as they were typed, but for those that are its own: a session that it starts takes the rest.
+pub(crate) fn as_typed(command: &str, own: &[&str]) -> Vec<OsString> {
+    let typed = std::env::args_os().skip_while(|argument| argument != command);
+    let mut rest: Vec<OsString> = typed.skip(1).collect();
+    rest.retain(|argument| own.iter().all(|own| argument != own));
+    rest
 }

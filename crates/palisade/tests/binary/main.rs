@@ -26,6 +26,7 @@ mod policy_errors;
 mod status;
 mod terminal;
 mod transfer;
+mod verify;
 mod workspace;
 
 use palisade_test_support::{Identity, Lab};
