@@ -90,6 +90,13 @@ each_identity! {
         assert!(wider.stderr.contains("palisade.toml:3:18") && wider.stderr.contains("may only tighten"), "{wider}");
     }
 
+    fn the_demo_is_shown_where_a_weakness_is_accepted(who) {
+        need(&[PYTHON])?;
+        let lab = lab(who);
+        without("landlock", &lab, &["demo"]).expect(125).expect_error("--accept-weaker landlock");
+        without("landlock", &lab, &["demo", "--accept-weaker", "landlock"]).expect(0);
+    }
+
     fn a_control_that_does_not_exist_cannot_be_accepted(who) {
         let lab = lab(who);
         let policy = lab.policy("version = 1\n[boundary]\naccept_weaker = [\"limits.memroy\"]\n");
