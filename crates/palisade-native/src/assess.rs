@@ -3,7 +3,7 @@
 //! What a session cannot do without (namespaces, the filter) is no matter of degree: where it is missing, starting
 //! fails and says why. So only that is judged here which can be less than promised while a boundary stands.
 
-use palisade_boundary::{Assessment, BoundarySpec, Control, Enforcement, Weakness};
+use palisade_boundary::{Assessment, BoundarySpec, Control, Enforcement, StartError, Weakness};
 use palisade_protocol::{Changes, Ownership, TreeAccess, TreeEntry};
 use palisade_sys::landlock;
 
@@ -18,6 +18,25 @@ pub fn assess(spec: &BoundarySpec, here: &Surroundings) -> Vec<Assessment> {
 /// The same, once it was tried whether every port is caught here.
 pub fn examine(spec: &BoundarySpec, here: &Surroundings) -> Vec<Assessment> {
     assess_with(spec, here, landlock::abi(), catches_every_port())
+}
+
+/// Refuses what would be held less well than the spec accepts, by the look that the start goes by.
+pub(crate) fn refuse_weaker(spec: &BoundarySpec, here: &Surroundings) -> Result<(), StartError> {
+    let mut judged = judge(&spec.limits, here);
+    judged.push(landlock_assessment(landlock::abi()));
+    let weaker = judged.iter().find_map(|answer| {
+        let accepted = spec.accepted.contains(&answer.control);
+        let weakness = answer.enforcement.weakness().filter(|_| !accepted)?;
+        Some((answer.control, weakness))
+    });
+    match weaker {
+        None => Ok(()),
+        Some((control, weakness)) => Err(StartError {
+            what: format!("hold {control} as its words say"),
+            cause: weakness.why.clone(),
+            fix: weakness.fix.clone(),
+        }),
+    }
 }
 
 fn assess_with(
@@ -200,6 +219,7 @@ mod tests {
             tree: Vec::new(),
             late_masks: false,
             limits,
+            accepted: Vec::new(),
             egress: EgressWanted {
                 proxy_port: 3128,
                 fallback_ports: Vec::new(),

@@ -45,7 +45,9 @@ impl Backend for NativeBackend {
 
     fn start(&self, spec: &BoundarySpec) -> Result<Box<dyn Running>, StartError> {
         let own = identity::is_own(&spec.identity)?;
-        let limits = limits::plan(&spec.limits, &surroundings(&spec.limits))?;
+        let here = surroundings(&spec.limits);
+        crate::assess::refuse_weaker(spec, &here)?;
+        let limits = limits::plan(&spec.limits, &here)?;
         let (control, theirs) = connection()?;
         let mut plan = child_plan(spec, own, &limits, theirs)?;
         if !own {

@@ -210,6 +210,7 @@ impl Plan {
                 tree,
                 late_masks: true,
                 limits: policy.limits(),
+                accepted: policy.accept_weaker.iter().map(|c| c.value).collect(),
                 egress: EgressWanted {
                     proxy_port: PROXY_PORT,
                     fallback_ports: caught_ports(&policy.network),
