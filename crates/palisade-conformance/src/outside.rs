@@ -5,7 +5,7 @@ mod listeners;
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -30,6 +30,11 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(5);
 /// Where every cloud has its metadata service.
 const METADATA: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)), 80);
+/// The web server beside one of the resolvers below.
+const WEB_V6: SocketAddr = SocketAddr::new(
+    IpAddr::V6(Ipv6Addr::new(0x2606, 0x4700, 0x4700, 0, 0, 0, 0, 0x1111)),
+    80,
+);
 /// Resolvers that answer everybody.
 const PUBLIC_RESOLVERS: [&str; 2] = ["9.9.9.9:53", "1.1.1.1:53"];
 const PUBLIC_RESOLVERS_V6: [&str; 2] = ["[2620:fe::fe]:53", "[2606:4700:4700::1111]:53"];
@@ -134,6 +139,7 @@ impl Host {
             direct_udp: self.stage.direct_udp.or(Some(own.echo)),
             resolvers: vec![own.resolver],
             resolvers_v6: own.resolver_v6.into_iter().collect(),
+            web_v6: own.web_v6,
             ..self.stage.clone()
         }
     }
@@ -259,6 +265,7 @@ fn stage(
             .chain(parsed(PUBLIC_RESOLVERS))
             .collect(),
         resolvers_v6: parsed(PUBLIC_RESOLVERS_V6).collect(),
+        web_v6: Some(WEB_V6),
         abstract_socket: listeners.abstract_name.clone(),
         path_socket: folder.join("socket"),
         engines: ENGINES

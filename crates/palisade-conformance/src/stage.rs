@@ -46,6 +46,8 @@ pub struct Stage {
     pub resolvers: Vec<SocketAddr>,
     /// The same by IPv6.
     pub resolvers_v6: Vec<SocketAddr>,
+    /// A web server of the world that has an IPv6 address.
+    pub web_v6: Option<SocketAddr>,
     /// A socket of the host without a path.
     pub abstract_socket: String,
     /// A socket of the host with a path.

@@ -105,6 +105,7 @@ pub const ATTEMPTS: &[Attempt] = table! {
         "host-processes", "see processes of the host", processes::seen;
         "signals", "send signals to processes of the host", processes::signal;
         "trace", "trace processes of the host", processes::trace;
+        "first-process", "read the environment or the memory of process 1", processes::first;
         "process-roots", "read the host's files by /proc/1/root or that of any process", processes::roots;
         "process-environments", "read the environment of other processes", processes::environments;
     }

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    apply, check, demo, discard, doctor, explain, log, plan, review, run, schema, sessions, verify, volume,
+    apply, check, demo, discard, doctor, explain, log, plan, review, run, schema, sessions, verify,
+    volume,
 };
 use crate::failure;
 

@@ -64,9 +64,13 @@ pub(crate) fn dns_tcp(stage: &Stage) -> Got {
 
 pub(crate) fn ipv6(stage: &Stage) -> Got {
     let all = stage.resolvers_v6.iter().copied();
-    any(all, "this machine has no IPv6", |to| {
+    let asked = any(all, "this machine has no IPv6", |to| {
         ask_by_udp(to).or_else(|_| ask_by_tcp(to))
-    })
+    });
+    match (asked, stage.web_v6) {
+        (Err(_), Some(web)) => http(web),
+        (asked, _) => asked,
+    }
 }
 
 pub(crate) fn abstract_socket(stage: &Stage) -> Got {

@@ -2,10 +2,6 @@
 //!
 //! Each test runs palisade as root and as an ordinary user. What a test needs and the machine lacks is a listed skip.
 #![forbid(unsafe_code)]
-#![allow(
-    clippy::print_stdout,
-    reason = "the table of attempts is for the person who runs the tests"
-)]
 
 mod claude_code;
 mod clients;

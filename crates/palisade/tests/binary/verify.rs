@@ -25,7 +25,8 @@ const ROOTS: [&str; 10] = [
     "terminal",
 ];
 /// What not every machine has: an engine, IPv6, an address but loopback, kernel modules, a sysctl, set-user-id programs.
-const NOT_EVERYWHERE: [&str; 18] = [
+const NOT_EVERYWHERE: [&str; 19] = [
+    "first-process",
     "engine-socket",
     "loopback-v6",
     "ipv6",
@@ -86,6 +87,10 @@ each_identity! {
         assert_eq!(others(&results, "open", &[]), [""; 0], "{done}");
         let roots: &[&str] = if who == Identity::Root { &[] } else { &ROOTS };
         assert_eq!(others(&results, "not-tried", &[&NOT_EVERYWHERE, roots]), [""; 0], "{done}");
+        // What was refused is in the log, as of any agent.
+        for destination in ["169.254.169.254", "2606:4700:4700::1111"] {
+            lab.expect_denied(destination, "not-allowed");
+        }
         // Nothing of it stays.
         let left = std::fs::read_dir(lab.workspace()).unwrap().flatten();
         let left: Vec<_> = left.map(|entry| entry.file_name()).collect();
@@ -95,8 +100,8 @@ each_identity! {
     fn limits_hold(who) {
         let lab = lab(who);
         // Without a control group the limit of memory is weaker, and yet ends the hog.
-        let accepted = "[boundary]\naccept_weaker = [\"limits.memory\"]\n";
-        let limits = format!("{accepted}[limits]\nmemory = \"96MiB\"\nprocesses = 80");
+        let accepted = "";
+        let limits = format!("{accepted}[boundary]\naccept_weaker = [\"limits.memory\"]\n[limits]\nmemory = \"96MiB\"\nprocesses = 80");
         let done = verify(&lab, &Policy::new().tables(&limits)).expect(0);
         let results = results(&done);
         for name in ["fork-bomb", "memory-hog"] {
@@ -109,10 +114,11 @@ each_identity! {
         let web = Server::http(Web);
         let policy = Policy::new()
             .filesystem("unmask = [\".env.palisade-verify-*\"]")
-            .reach("169.254.169.254", 80, web.address());
+            .reach("169.254.169.254", 80, web.address())
+            .reach("[2606:4700:4700::1111]", 80, web.address());
         let done = verify(&lab, &policy).expect(0);
         let results = results(&done);
-        for name in ["masked-planted", "secret-files", "metadata", "gate"] {
+        for name in ["masked-planted", "secret-files", "metadata", "gate", "ipv6"] {
             assert_eq!(results[name], "open", "{name}: {done}");
         }
         assert_eq!(others(&results, "not-held", &[]), [""; 0], "{done}");

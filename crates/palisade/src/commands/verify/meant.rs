@@ -161,7 +161,14 @@ impl<'a> Meant<'a> {
         );
         open("direct-address", stage.direct.as_ref().and_then(permitted));
         open("dns-tcp", stage.resolvers.iter().find_map(permitted));
-        open("ipv6", stage.resolvers_v6.iter().find_map(permitted));
+        open(
+            "ipv6",
+            stage
+                .resolvers_v6
+                .iter()
+                .chain(&stage.web_v6)
+                .find_map(permitted),
+        );
         opened
     }
 
