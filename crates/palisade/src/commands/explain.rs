@@ -55,7 +55,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
 fn print_enforcement(policy: &Effective, here: &Surroundings) -> Result<(), Failure> {
     let backend = backends::of_policy(policy)?;
     // Whatever the command is, it is held by the same.
-    let plan = planned(policy, here, &["true".into()], &Credentials::none())?;
+    let mut plan = planned(policy, here, &["true".into()], &Credentials::none())?;
+    plan.confirm_masks()?;
     print_held(&plan.held(&*backend));
     if let Some(hidden) = plan.hidden() {
         masks::print_summary(hidden);

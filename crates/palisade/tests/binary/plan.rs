@@ -206,6 +206,24 @@ each_identity! {
         assert_eq!(sessions(&lab), sessions_of_nobody(who));
     }
 
+    fn what_came_since_the_last_session_is_in_the_plan(who) {
+        let lab = lab(who);
+        lab.write(&lab.workspace().join("later/b"), "b\n");
+        // A list of files that changed this shortly before is not believed: what is tried here is one that is.
+        std::thread::sleep(std::time::Duration::from_millis(2100));
+        lab.palisade(["run", "--quiet", "--", "true"]).run().expect(0);
+        let secret = lab.workspace().join("later/.env.local");
+        let planned = || {
+            let said = report(&lab.palisade(["plan", "--json"]).run().expect(0));
+            let files = said["files"].as_array().unwrap().iter();
+            let masks = files.filter(|file| file["kind"] == "mask").map(|file| file["path"].clone());
+            masks.collect::<Vec<_>>()
+        };
+        assert_eq!(planned(), Vec::<Value>::new());
+        lab.write(&secret, "A=1\n");
+        assert_eq!(planned(), [json!(secret.to_str().unwrap())]);
+    }
+
     fn what_is_weaker_by_choice_is_shown_and_starts(who) {
         let lab = lab(who);
         let said = report(&lab.palisade(["plan", "--json"]).run().expect(0));
