@@ -23,6 +23,7 @@ mod says;
 mod stage;
 mod table;
 
+pub use attack::files::{SYSTEM_FOLDERS, SYSTEM_SECRETS};
 pub use attacker::{attack, attack_once, be_victim};
 pub use fingerprint::Fingerprint;
 pub use judge::{Opened, Row, Status, judge};

@@ -19,6 +19,14 @@ impl Interrupts {
     pub fn hold() -> io::Result<Self> {
         SignalFd::block(&[Signal::INT.as_raw(), Signal::QUIT.as_raw()]).map(Self)
     }
+
+    /// Whether one came since this was asked last.
+    ///
+    /// # Errors
+    /// What `read(2)` of a signalfd reports.
+    pub fn came(&self) -> io::Result<bool> {
+        self.0.next().map(|signal| signal.is_some())
+    }
 }
 
 impl Drop for Interrupts {

@@ -13,7 +13,9 @@ use crate::stage::Stage;
 /// A drive without a disk and a pipe without a writer are not waited for.
 const NO_WAITING: i32 = OFlags::NONBLOCK.bits().cast_signed();
 /// Places of the system that no ordinary program writes.
-const SYSTEM: [&str; 5] = ["/usr", "/etc", "/usr/local", "/opt", "/"];
+pub const SYSTEM_FOLDERS: [&str; 5] = ["/usr", "/etc", "/usr/local", "/opt", "/"];
+/// Files of the system that only root reads; the keys of its servers are looked for beside them.
+pub const SYSTEM_SECRETS: [&str; 3] = ["/etc/shadow", "/etc/gshadow", "/etc/sudoers"];
 
 pub(crate) fn planted_mask(stage: &Stage) -> Got {
     if stage.planted.as_os_str().is_empty() {
@@ -54,7 +56,7 @@ pub(crate) fn system_secrets(_: &Stage) -> Got {
     let keys = keys
         .map(|entry| entry.path())
         .filter(|path| path.to_string_lossy().ends_with("_key"));
-    let files = ["/etc/shadow", "/etc/gshadow", "/etc/sudoers"].map(Into::into);
+    let files = SYSTEM_SECRETS.map(Into::into);
     any(files.into_iter().chain(keys), "", |path| read(&path))
 }
 
@@ -67,7 +69,7 @@ pub(crate) fn write_outside(stage: &Stage) -> Got {
 
 /// A file without a name, so that none has to be removed.
 pub(crate) fn write_system(_: &Stage) -> Got {
-    any(SYSTEM, "", |folder| {
+    any(SYSTEM_FOLDERS, "", |folder| {
         let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
         open(folder, flags, Mode::RUSR)?;
         // In memory that is the session's alone nothing of the host's is written.

@@ -49,7 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     // What is planted has to be removed again. The session ends by itself, as on any Ctrl-C.
-    let _held = Interrupts::hold().map_err(|error| failed("hold interrupts", &error))?;
+    let held = Interrupts::hold().map_err(|error| failed("hold interrupts", &error))?;
     let here = Surroundings::read()?;
     let policy = load(&args.policy, &here, None)?;
     let boundary = backends::of_policy(&policy)?.name();
@@ -72,11 +72,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let control = host
         .control(|stage| own.attacker(stage))
         .map_err(|error| failed("run the control", &error))?;
+    stop_if_interrupted(&held)?;
     // What was planted is looked at as the session will.
     let opened = Meant::new(&policy, &here)?.opened(host.stage());
     let (inside, status) = host
         .run(&own.session(host.stage()))
         .map_err(|error| failed("run the session", &error))?;
+    stop_if_interrupted(&held)?;
     if inside.is_empty() {
         return Err(Failure::new(format!(
             "the session ended before anything was tried ({status})"
@@ -86,6 +88,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let rows = palisade_conformance::judge(&control, &inside, &opened);
     show::print(&rows, &meant.untold(), boundary, args.json);
     Ok(exit_code(&rows))
+}
+
+/// What an interrupt cut short says nothing.
+fn stop_if_interrupted(held: &Interrupts) -> Result<(), Failure> {
+    let came = held.came();
+    if came.map_err(|error| failed("look for interrupts", &error))? {
+        return Err(Failure::new("interrupted, so nothing can be said"));
+    }
+    Ok(())
 }
 
 fn exit_code(rows: &[Row]) -> ExitCode {

@@ -148,6 +148,22 @@ each_identity! {
         done.expect_output("native").expect_output("fork-bomb").expect_output("0 not held").expect_output("not tried (");
     }
 
+    fn an_interrupt_leaves_nothing_behind(who) {
+        let lab = lab(who);
+        let temporary = lab.path("temporary");
+        std::fs::create_dir(&temporary).unwrap();
+        who.own(&temporary);
+        let line = format!(
+            "setsid '{}' verify > \"$TMPDIR/said\" 2>&1 & p=$!; until ls -A | grep -q palisade-verify; do sleep 0.01; done; \
+             kill -INT -$p; wait $p; echo status $?; ls -A . \"$TMPDIR\"; cat \"$TMPDIR/said\"",
+            lab.binary().display()
+        );
+        let invocation = lab.outside("/bin/sh").args(["-c", &line]);
+        let done = invocation.env("TMPDIR", &temporary).run().expect(0);
+        assert!(!done.stdout.contains("palisade-verify"), "{done}");
+        done.expect_output("status 125").expect_output("interrupted");
+    }
+
     fn a_session_that_cannot_start_is_a_failure(who) {
         let lab = lab(who);
         let done = lab.palisade(["verify", "--json", "--boundary", "no-such"]).run().expect(125);

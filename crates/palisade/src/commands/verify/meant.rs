@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use palisade_config::Effective;
-use palisade_conformance::{MaskedKind, Opened, Stage};
+use palisade_conformance::{MaskedKind, Opened, SYSTEM_FOLDERS, SYSTEM_SECRETS, Stage};
 use palisade_credential::Source;
 use palisade_native::limits::DEFAULT_PROCESSES;
 use palisade_policy::{Authority, Decision, FileAccess, FileDecision, FilePolicy, Request};
@@ -153,6 +153,14 @@ impl<'a> Meant<'a> {
             "secret-files",
             holding.into_iter().find_map(|path| readable(path)),
         );
+        let own_keys = [Path::new("/etc/ssh")];
+        let secrets = SYSTEM_SECRETS.iter().map(Path::new).chain(own_keys);
+        open("system-secrets", secrets.into_iter().find_map(readable));
+        let mut folders = SYSTEM_FOLDERS.iter().map(Path::new);
+        let writable = |path| self.shown(path, FileAccess::Write);
+        open("write-system", folders.find_map(writable));
+        let mut engines = stage.engines.iter();
+        open("engine-socket", engines.find_map(|path| readable(path)));
         let permitted = |to: &SocketAddr| self.permitted(*to);
         open("metadata", permitted(&stage.metadata));
         open(
