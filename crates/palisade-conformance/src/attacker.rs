@@ -1,20 +1,19 @@
 //! The attacker: makes each attempt in a process of its own and says what became of it.
 
 use std::io::{self, Read as _, Write};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use rustix::process::{PTracer, set_ptracer};
 
 use crate::attack::Failed;
+use crate::patience::wait;
 use crate::says::{Line, Outcome};
 use crate::stage::Stage;
 use crate::table::ATTEMPTS;
 
 /// One attempt takes at most some seconds; what hangs is ended. Longer than all waits of an attempt together.
 const PATIENCE: Duration = Duration::from_secs(40);
-const POLL: Duration = Duration::from_millis(2);
 
 /// Makes every attempt of a stage, each by `again(name)`: this program once more, which calls [`attack_once`].
 ///
@@ -28,7 +27,7 @@ pub fn attack(
     for name in &stage.attempts {
         write_line(&mut say, name, Outcome::Begun)?;
         let ended = match again(name).stdin(Stdio::null()).spawn() {
-            Ok(mut child) => wait(&mut child),
+            Ok(mut child) => wait(&mut child, PATIENCE),
             Err(error) => Err(error),
         };
         // What the attempt itself said stands before this.
@@ -79,19 +78,4 @@ fn write_line(say: &mut impl Write, attempt: &str, outcome: Outcome) -> io::Resu
     // In one piece, since two processes write to the same pipe one after the other.
     say.write_all(&text)?;
     say.flush()
-}
-
-fn wait(child: &mut Child) -> io::Result<ExitStatus> {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status);
-        }
-        if Instant::now() >= until {
-            child.kill()?;
-            child.wait()?;
-            return Err(io::Error::other(format!("it hung for {PATIENCE:?}")));
-        }
-        sleep(POLL);
-    }
 }

@@ -19,6 +19,7 @@ mod attacker;
 mod fingerprint;
 mod judge;
 mod outside;
+mod patience;
 mod says;
 mod stage;
 mod table;

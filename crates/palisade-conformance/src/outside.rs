@@ -9,8 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::rand::{GetRandomFlags, getrandom};
 
@@ -18,6 +17,7 @@ use crate::attack::limits::{memory_to_try, processes_to_try};
 use crate::attack::network::takes_connections;
 use crate::attack::system::lending;
 use crate::fingerprint::Fingerprint;
+use crate::patience::wait;
 use crate::says::Findings;
 use crate::stage::{MaskedKind, Stage};
 use crate::table::ATTEMPTS;
@@ -27,7 +27,6 @@ use listeners::Listeners;
 const DECOY: &str = "PALISADE_VERIFY_DECOY";
 /// The whole suite takes some ten seconds on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(300);
-const POLL: Duration = Duration::from_millis(5);
 /// Where every cloud has its metadata service.
 const METADATA: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)), 80);
 /// The web server beside one of the resolvers below.
@@ -54,14 +53,6 @@ const DEVICES: [&str; 10] = [
 ];
 /// Most disks that are tried.
 const MOST_DISKS: usize = 16;
-const ENGINES: [&str; 6] = [
-    "/run/docker.sock",
-    "/var/run/docker.sock",
-    "/run/podman/podman.sock",
-    "/run/containerd/containerd.sock",
-    "/run/crio/crio.sock",
-    "/run/buildkit/buildkitd.sock",
-];
 
 /// What the suite is to be made ready for.
 #[derive(Debug)]
@@ -78,6 +69,8 @@ pub struct Preparation {
     pub masked: Vec<MaskedKind>,
     /// Files with secrets of the home that the policy does not show.
     pub home_secrets: Vec<PathBuf>,
+    /// Sockets of container engines, there or not.
+    pub engines: Vec<PathBuf>,
     /// The secrets of credentials, as far as they are known before they are used.
     pub secrets: Vec<Vec<u8>>,
     /// Most processes and threads of the session.
@@ -180,7 +173,7 @@ impl Host {
             .spawn()?;
         let output = child.stdout.take();
         let reader = std::thread::spawn(move || output.map(Findings::read));
-        let status = wait(&mut child)?;
+        let status = wait(&mut child, PATIENCE)?;
         let findings = reader.join().ok().flatten();
         let findings = findings.unwrap_or_else(|| Ok(Findings::default()))?;
         Ok((findings, status))
@@ -268,10 +261,11 @@ fn stage(
         web_v6: Some(WEB_V6),
         abstract_socket: listeners.abstract_name.clone(),
         path_socket: folder.join("socket"),
-        engines: ENGINES
-            .map(PathBuf::from)
-            .into_iter()
+        engines: wanted
+            .engines
+            .iter()
             .filter(|path| takes_connections(path))
+            .cloned()
             .collect(),
         victim: victim.id().cast_signed(),
         devices: devices(),
@@ -338,19 +332,4 @@ fn random_text() -> io::Result<String> {
     let mut bytes = [0; 12];
     getrandom(&mut bytes, GetRandomFlags::empty())?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-fn wait(child: &mut Child) -> io::Result<ExitStatus> {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status);
-        }
-        if Instant::now() >= until {
-            child.kill()?;
-            child.wait()?;
-            return Err(io::Error::other(format!("it hung for {PATIENCE:?}")));
-        }
-        sleep(POLL);
-    }
 }

@@ -64,6 +64,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         home: here.home.clone(),
         masked: meant.masked(),
         home_secrets: meant.home_secrets(),
+        engines: Meant::engines(),
         secrets: meant.secrets(),
         processes: Some(meant.processes()),
         memory: policy.limits().memory,

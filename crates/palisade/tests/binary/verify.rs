@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::os::unix::net::UnixListener;
 
 use palisade_conformance::{Host, MaskedKind, Opened, Preparation, Stage, Status, judge};
 use palisade_test_support::upstream::{Server, Web};
@@ -24,10 +25,9 @@ const ROOTS: [&str; 10] = [
     "other-user",
     "terminal",
 ];
-/// What not every machine has: an engine, IPv6, an address but loopback, kernel modules, a sysctl, set-user-id programs.
-const NOT_EVERYWHERE: [&str; 19] = [
+/// What not every machine has: IPv6, an address but loopback, kernel modules, a sysctl, set-user-id programs.
+const NOT_EVERYWHERE: [&str; 18] = [
     "first-process",
-    "engine-socket",
     "loopback-v6",
     "ipv6",
     "direct-address",
@@ -63,6 +63,10 @@ fn verify(lab: &Lab, policy: &Policy) -> Finished {
     let policy = lab.policy(policy.to_toml());
     lab.palisade(["verify", "--json", "--policy"])
         .args([policy])
+        .env(
+            "DOCKER_HOST",
+            format!("unix://{}", lab.path("docker.sock").display()),
+        )
         .run()
 }
 
@@ -81,8 +85,11 @@ each_identity! {
         for (name, text) in [(".env", "KEY=x"), ("keys/id_rsa", "key"), ("src/main.tfstate", "{}")] {
             lab.write(&lab.workspace().join(name), text);
         }
+        let _engine = UnixListener::bind(lab.path("docker.sock")).unwrap();
+        who.own(&lab.path("docker.sock"));
         let done = verify(&lab, &Policy::new()).expect(0);
         let results = results(&done);
+        assert_eq!(results["engine-socket"], "held", "{done}");
         assert_eq!(others(&results, "not-held", &[]), [""; 0], "{done}");
         assert_eq!(others(&results, "open", &[]), [""; 0], "{done}");
         let roots: &[&str] = if who == Identity::Root { &[] } else { &ROOTS };
@@ -177,6 +184,8 @@ each_identity! {
 fn without_a_boundary_nothing_is_held() {
     let lab = lab(own_identity());
     let masked = lab.write(&lab.workspace().join(".env"), "KEY=x");
+    let engine = lab.path("docker.sock");
+    let _engine = UnixListener::bind(&engine).unwrap();
     let program = OsString::from(lab.binary());
     let argv = |option: &str| vec![program.clone(), "verify".into(), option.into()];
     let temporary = lab.path("temporary");
@@ -192,6 +201,7 @@ fn without_a_boundary_nothing_is_held() {
             directory: false,
         }],
         home_secrets: vec![lab.home().join(".ssh/id_ed25519")],
+        engines: vec![engine.clone()],
         secrets: Vec::new(),
         processes: Some(64),
         memory: Some(16 << 20),

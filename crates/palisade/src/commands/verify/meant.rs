@@ -44,6 +44,18 @@ const HOME_SECRETS: [&str; 20] = [
     ".bash_history",
 ];
 
+/// Where container engines of the whole machine listen.
+const ENGINES: [&str; 6] = [
+    "/run/docker.sock",
+    "/var/run/docker.sock",
+    "/run/podman/podman.sock",
+    "/run/containerd/containerd.sock",
+    "/run/crio/crio.sock",
+    "/run/buildkit/buildkitd.sock",
+];
+/// Where those of one user do, below the folder that `XDG_RUNTIME_DIR` names.
+const OWN_ENGINES: [&str; 2] = ["docker.sock", "podman/podman.sock"];
+
 /// A policy, as far as the attempts ask for it.
 pub(super) struct Meant<'a> {
     policy: &'a Effective,
@@ -96,6 +108,16 @@ impl<'a> Meant<'a> {
 
     pub(super) fn processes(&self) -> u32 {
         self.policy.limits().processes.unwrap_or(DEFAULT_PROCESSES)
+    }
+
+    /// Sockets of container engines, there or not, and the one that Docker's clients are told to use.
+    pub(super) fn engines() -> Vec<PathBuf> {
+        let named = std::env::var("DOCKER_HOST").unwrap_or_default();
+        let named = named.strip_prefix("unix://").map(PathBuf::from);
+        let folder = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+        let own = folder.map(|folder| OWN_ENGINES.map(|name| folder.join(name)));
+        let all = ENGINES.iter().map(PathBuf::from);
+        all.chain(own.into_iter().flatten()).chain(named).collect()
     }
 
     /// Secrets that can be had without asking anybody for them.
