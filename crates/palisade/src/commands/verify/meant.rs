@@ -6,16 +6,15 @@ use std::io::Read as _;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use palisade_config::Effective;
 use palisade_conformance::{MaskedKind, Opened, SYSTEM_FOLDERS, SYSTEM_SECRETS, Stage};
 use palisade_credential::Source;
 use palisade_native::limits::DEFAULT_PROCESSES;
 use palisade_policy::{Authority, Decision, FileAccess, FileDecision, FilePolicy, Request};
-use palisade_session::{Hidden, SessionId};
-use palisade_workspace::AgentAccount;
+use palisade_session::Hidden;
 
+use super::super::check::files;
 use super::super::explain::masks;
 use crate::failure::Failure;
 use crate::surroundings::{Surroundings, real_path};
@@ -66,19 +65,10 @@ pub(super) struct Meant<'a> {
 
 impl<'a> Meant<'a> {
     pub(super) fn new(policy: &'a Effective, here: &'a Surroundings) -> Result<Self, Failure> {
-        let account = AgentAccount::new(
-            &here.user.name,
-            here.user.uid,
-            here.user.gid,
-            &here.home,
-            "palisade",
-        );
-        let no_session = SessionId::new(SystemTime::now(), 0);
-        let tree = policy.tree(Path::new("/"), &account, &here.kept(&no_session))?;
         Ok(Self {
             policy,
             home: &here.home,
-            files: policy.files(&tree),
+            files: files(policy, here)?,
             hidden: masks::find(policy, here)?,
         })
     }
