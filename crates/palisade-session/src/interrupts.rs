@@ -6,8 +6,8 @@ use palisade_sys::signal::unblock_all;
 use palisade_sys::signalfd::SignalFd;
 use rustix::process::Signal;
 
-/// Interrupts that reach the program on the terminal and not this process, until it is dropped. Programs started meanwhile
-/// get them: the standard library starts each with no signal blocked.
+/// Interrupts that reach the program on the terminal and not this process, until it is dropped. The program has to be started
+/// before: it would inherit that they are held.
 #[derive(Debug)]
 pub struct Interrupts(SignalFd);
 
