@@ -70,6 +70,10 @@ macro_rules! table {
 pub const ATTEMPTS: &[Attempt] = table! {
     Files {
         "masked-planted", "read a file that was planted by a masked name", files::planted_mask;
+        "masked-root", "read it by way of /proc/self/root", files::masked_by_root;
+        "masked-handle", "read it by a descriptor that has no rights", files::masked_by_handle;
+        "masked-link", "read it by another name (a hard link)", files::masked_by_link;
+        "masked-move", "move it away and read it there", files::masked_by_move;
         "masked", "read what is masked, of each kind that is here", files::masks;
         "outside-file", "read a file beside the workspace", files::outside_file;
         "home-secrets", "read the keys and tokens of your home", files::home;

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
@@ -18,10 +19,51 @@ pub const SYSTEM_FOLDERS: [&str; 5] = ["/usr", "/etc", "/usr/local", "/opt", "/"
 pub const SYSTEM_SECRETS: [&str; 3] = ["/etc/shadow", "/etc/gshadow", "/etc/sudoers"];
 
 pub(crate) fn planted_mask(stage: &Stage) -> Got {
+    holds(planted(stage)?, &stage.token)
+}
+
+/// The planted file.
+fn planted(stage: &Stage) -> Result<&Path, Failed> {
     if stage.planted.as_os_str().is_empty() {
         return absent("no file can be planted in the workspace");
     }
-    holds(&stage.planted, &stage.token)
+    Ok(&stage.planted)
+}
+
+pub(crate) fn masked_by_root(stage: &Stage) -> Got {
+    let below = planted(stage)?.strip_prefix("/").unwrap_or(Path::new(""));
+    holds(&Path::new("/proc/self/root").join(below), &stage.token)
+}
+
+/// A descriptor that only names a file, opened again for reading.
+pub(crate) fn masked_by_handle(stage: &Stage) -> Got {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let handle = open(planted(stage)?, flags, Mode::empty())?;
+    let again = format!("/proc/self/fd/{}", handle.as_raw_fd());
+    holds(Path::new(&again), &stage.token)
+}
+
+pub(crate) fn masked_by_link(stage: &Stage) -> Got {
+    let path = planted(stage)?;
+    let link = beside(path, "link");
+    fs::hard_link(path, &link)?;
+    let got = holds(&link, &stage.token);
+    fs::remove_file(&link)?;
+    got
+}
+
+pub(crate) fn masked_by_move(stage: &Stage) -> Got {
+    let path = planted(stage)?;
+    let place = beside(path, "moved");
+    fs::rename(path, &place)?;
+    let got = holds(&place, &stage.token);
+    fs::rename(&place, path)?;
+    got
+}
+
+/// Another name in the same folder, which no rule masks.
+fn beside(path: &Path, name: &str) -> std::path::PathBuf {
+    path.with_file_name(format!("palisade-verify-{name}-{}", std::process::id()))
 }
 
 /// Every kind at once: the first that shows anything counts.

@@ -153,7 +153,9 @@ impl<'a> Meant<'a> {
             }
         };
         let readable = |path: &Path| self.shown(path, FileAccess::Read);
-        open("masked-planted", readable(&stage.planted));
+        for route in ["planted", "root", "handle", "link", "move"] {
+            open(&format!("masked-{route}"), readable(&stage.planted));
+        }
         open("outside-file", readable(&stage.outside_file));
         open("path-socket", readable(&stage.path_socket));
         open(
