@@ -135,33 +135,13 @@ pub fn run(
         .map_err(own("take over signals"))?;
     let mut terminal = Terminal::open();
     plan.spec.foreground = terminal.lend_at_once();
-    let _volumes = hold_volumes(&plan)?;
-    let mut log = None;
-    let mut kept = None;
-    if changes::kept_folder(&plan).is_some() {
-        // What is shown lies in the session's folder, so that comes first.
-        log = Some(Log::open(&plan, backend.name(), state)?);
-        kept = keep_changes(&plan, state)?;
-    }
-    let started = backend.start(&plan.spec);
-    // While the boundary is being built, there is time for the rest.
-    let log = match log {
-        Some(log) => log,
-        None => Log::open(&plan, backend.name(), state)?,
-    };
-    // What was recalled may be gone, so that it could not even be started.
-    let started = if plan.confirm_masks()? {
-        drop(started);
-        backend.start(&plan.spec)
-    } else {
-        started
-    };
-    let mut running = started.map_err(RunError::Start)?;
-    if let Some(kept) = &kept {
-        let noted = changes::note_process(&kept.0, running.process());
-        noted.map_err(own("note the session's process"))?;
-    }
-    running.begin().map_err(own("start the agent"))?;
+    // Whatever fails from here on, what is named last goes first.
+    let Begun {
+        _volumes,
+        log,
+        kept,
+        mut running,
+    } = begin(&mut plan, backend, state)?;
     let notices = Arc::clone(&handed.notices);
     let config = gate_config(&mut plan, handed, &log);
     let endpoint = running.endpoint().map_err(RunError::Start)?;
@@ -213,6 +193,52 @@ pub fn run(
         gate: summary,
         changed,
         to_look_at,
+    })
+}
+
+/// A boundary that is being built, and what it rests on. What is dropped first comes first.
+struct Begun {
+    running: Box<dyn Running>,
+    kept: Option<KeptChanges>,
+    log: Log,
+    _volumes: Vec<File>,
+}
+
+/// Starts the boundary, and the agent in it once it stands.
+fn begin(plan: &mut Plan, backend: &dyn Backend, state: &StateDir) -> Result<Begun, RunError> {
+    let own = |what: &'static str| move |error: io::Error| RunError::Own(what, error);
+    let volumes = hold_volumes(plan)?;
+    let mut log = None;
+    let mut kept = None;
+    if changes::kept_folder(plan).is_some() {
+        // What is shown lies in the session's folder, so that comes first.
+        log = Some(Log::open(plan, backend.name(), state)?);
+        kept = keep_changes(plan, state)?;
+    }
+    let started = backend.start(&plan.spec);
+    // While the boundary is being built, there is time for the rest.
+    let log = match log {
+        Some(log) => log,
+        None => Log::open(plan, backend.name(), state)?,
+    };
+    // What was recalled may be gone, so that it could not even be started.
+    let started = if plan.confirm_masks()? {
+        drop(started);
+        backend.start(&plan.spec)
+    } else {
+        started
+    };
+    let mut running = started.map_err(RunError::Start)?;
+    if let Some(kept) = &kept {
+        let noted = changes::note_process(&kept.0, running.process());
+        noted.map_err(own("note the session's process"))?;
+    }
+    running.begin().map_err(own("start the agent"))?;
+    Ok(Begun {
+        running,
+        kept,
+        log,
+        _volumes: volumes,
     })
 }
 
