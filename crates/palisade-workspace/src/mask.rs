@@ -207,7 +207,8 @@ impl Masks {
         Ok(self.masks.iter().filter(is_new).cloned().collect())
     }
 
-    /// Looks once more at what people keep, and yields what the host runs, or takes settings from, and was not there before.
+    /// Looks once more at what people keep, and yields what the host runs, or takes settings from, and was not there `before`,
+    /// which [`Masks::protected`] said then.
     ///
     /// # Errors
     /// As for [`Masks::find`].
@@ -215,8 +216,8 @@ impl Masks {
         &mut self,
         rules: &MaskRules,
         kept: Option<&Path>,
+        before: &[(PathBuf, bool)],
     ) -> Result<BTreeSet<PathBuf>, MaskError> {
-        let before = self.protected();
         for root in &mut self.roots {
             let renewed = match &root.known {
                 Known::AsItWas(_) => confirm(rules, root, kept, TICK).map(drop),
@@ -224,7 +225,7 @@ impl Masks {
             };
             renewed.map_err(|error| MaskError::new(&root.path, error))?;
         }
-        Ok(self.protected_beside(&before))
+        Ok(self.protected_beside(before))
     }
 
     fn protected_beside(&self, before: &[(PathBuf, bool)]) -> BTreeSet<PathBuf> {

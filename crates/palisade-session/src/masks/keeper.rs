@@ -100,9 +100,10 @@ impl MaskKeeper {
         let Some((mut hidden, _)) = self.waiting else {
             return Ok(BTreeSet::new());
         };
+        let before = hidden.masks.protected();
         let came = hidden
             .masks
-            .protected_since(&hidden.rules, Some(&hidden.kept));
+            .protected_since(&hidden.rules, Some(&hidden.kept), &before);
         came.map_err(io::Error::other)
     }
 }
@@ -141,9 +142,20 @@ fn watch(
     stopped: BorrowedFd<'_>,
     stopping: &AtomicBool,
 ) -> io::Result<BTreeSet<PathBuf>> {
-    let Hidden { rules, masks, kept } = hidden;
-    let (mut watch, news) =
-        MaskWatch::start(rules, masks, Some(&kept), stopping).map_err(io::Error::other)?;
+    let Hidden {
+        rules,
+        mut masks,
+        kept,
+    } = hidden;
+    let before = masks.protected();
+    let started = MaskWatch::start(Arc::clone(&rules), &mut masks, Some(&kept), stopping);
+    if stopping.load(Ordering::Relaxed) && started.is_err() {
+        // The session ended meanwhile.
+        let came = masks.protected_since(&rules, Some(&kept), &before);
+        return came.map_err(io::Error::other);
+    }
+    drop(masks);
+    let (mut watch, news) = started.map_err(io::Error::other)?;
     layer.lay(&news.masks)?;
     if watch.unwatched() > 0 {
         layer.notices.notice(&format!(

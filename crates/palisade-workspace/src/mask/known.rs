@@ -137,24 +137,25 @@ pub(super) fn look_again(
         tick: TICK,
         stop,
     };
-    let known = match &mut root.known {
-        Known::AsItWas(kept) => kept.tree(),
-        Known::Tree(tree) => Some(std::mem::take(tree)),
-    };
-    let (tree, changed) = match known {
-        Some(mut tree) => {
-            let mut changed = false;
-            for part in parts {
-                changed |= tree.renew(place, *part)?;
-            }
-            (tree, changed)
-        }
-        None => (Tree::new(place)?, true),
-    };
-    if changed {
-        keep(rules, &root.path, &tree, folder);
+    let mut changed = false;
+    if let Known::AsItWas(kept) = &root.known {
+        let tree = kept.tree().map_or_else(
+            || {
+                changed = true;
+                Tree::new(place)
+            },
+            Ok,
+        )?;
+        root.known = Known::Tree(tree);
     }
-    root.known = Known::Tree(tree);
+    if let Known::Tree(tree) = &mut root.known {
+        for part in parts {
+            changed |= tree.renew(place, *part)?;
+        }
+        if changed {
+            keep(rules, &root.path, tree, folder);
+        }
+    }
     Ok(changed)
 }
 
