@@ -18,12 +18,13 @@ pub trait Backend {
     /// What this machine can do. May try things out; changes nothing that outlives the call.
     fn probe(&self) -> Probe;
 
-    /// How well each control of this spec would be held here.
+    /// How well each control of this spec would be held here: one answer for each of [`BoundarySpec::controls`] at least. Asked
+    /// before each start, so it looks at no more than a start does.
     fn assess(&self, spec: &BoundarySpec) -> Vec<Assessment>;
 
-    /// Whether it can mask what appears while the agent runs ([`Running::masker`]).
-    fn masks_later(&self) -> bool {
-        false
+    /// The same for a person who asks and does not start, so that things may be tried out for it.
+    fn examine(&self, spec: &BoundarySpec) -> Vec<Assessment> {
+        self.assess(spec)
     }
 
     /// Starts building the boundary and returns at once; the agent runs once it stands and [`Running::begin`] was called.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!            probe()            what this machine can do, and what is missing
-//!   Backend  assess(spec)       one Enforcement per control
+//!   Backend  assess(spec)       one Enforcement per control, without trying anything; examine(spec) tries
 //!            start(spec) ─────▶ Running: begin(), endpoint(), next_event(), request(), kill()
 //! ```
 //!
@@ -21,7 +21,7 @@ mod backend;
 mod probe;
 mod spec;
 
-pub use assess::{Assessment, Enforcement};
+pub use assess::{Assessment, Control, Enforcement, Weakness};
 pub use backend::{AgentEvent, Backend, Masker, Request, Running, StartError};
 pub use probe::{Capability, CapabilityState, Probe};
 pub use spec::{BoundarySpec, Command, Identity, Limits};

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use palisade_protocol::{EgressWanted, TreeEntry};
 
+use crate::assess::Control;
+
 /// Everything a backend needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BoundarySpec {
@@ -20,6 +22,9 @@ pub struct BoundarySpec {
     pub late_masks: bool,
     /// Resource limits.
     pub limits: Limits,
+    /// Controls that may be held less well than their words say. A start that would hold another one less well is an error,
+    /// whatever an assessment before it said: the machine may be another one by then.
+    pub accepted: Vec<Control>,
     /// The way to the gate.
     pub egress: EgressWanted,
     /// Whether the agent gets the terminal at once (standard input and output are the terminal and palisade's

@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use palisade_boundary::Limits;
+use palisade_boundary::{Control, Limits};
 use palisade_credential::Definition;
 use palisade_policy::{FileAccess, FileGrant, FilePolicy, Lands, NetworkPolicy, Source};
 use palisade_protocol::{Changes, TreeAccess, TreeEntry};
@@ -112,6 +112,10 @@ pub struct Effective {
     pub processes: Option<Sourced<u32>>,
     /// The backend, where one is named.
     pub backend: Option<Sourced<String>>,
+    /// Controls that may be held less well than their words say.
+    pub accept_weaker: Vec<Sourced<Control>>,
+    /// Where the workspace's own file says that none may.
+    pub accepts_nothing: Option<Source>,
     /// The credentials, each with where it was written, by name. Rules name them.
     pub credentials: Vec<Sourced<Definition>>,
     /// The bounds of the gate, as far as the policy sets them.

@@ -10,6 +10,7 @@ mod files;
 mod network;
 
 pub use credentials::describe_injection;
+pub use network::{RuleHeld, rules_held};
 
 /// One part of a policy in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,8 +110,16 @@ fn limits(policy: &Effective) -> Vec<String> {
 }
 
 fn boundary(policy: &Effective) -> Vec<String> {
-    match &policy.backend {
-        Some(backend) => vec![format!("{} ({})", backend.value, backend.source)],
-        None => vec!["native (default)".to_owned()],
+    let mut lines = vec![match &policy.backend {
+        Some(backend) => format!("{} ({})", backend.value, backend.source),
+        None => "native (default)".to_owned(),
+    }];
+    let accepted = policy.accept_weaker.iter();
+    lines.extend(
+        accepted.map(|control| format!("may be weaker: {} ({})", control.value, control.source)),
+    );
+    if let Some(source) = &policy.accepts_nothing {
+        lines.push(format!("nothing may be weaker ({source})"));
     }
+    lines
 }

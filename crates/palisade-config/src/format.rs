@@ -60,6 +60,25 @@ pub(crate) struct PolicyFile {
 pub(crate) struct Boundary {
     /// The backend, such as `"native"`.
     pub backend: Option<Spanned<String>>,
+    /// Every control has to be held as its words say. So it is without this key; written, it takes back what was accepted
+    /// before.
+    pub require: Option<Spanned<Require>>,
+    /// Controls that may be held less well than their words say, such as `"limits.cpus"` (`palisade plan` lists them).
+    #[serde(default)]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(extend("items" = crate::schema::controls()))
+    )]
+    pub accept_weaker: Vec<Spanned<String>>,
+}
+
+/// Which controls have to be held as their words say.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Require {
+    /// Every one.
+    All,
 }
 
 /// What the agent sees of the host's files.

@@ -59,7 +59,7 @@ mod value;
 
 pub use effective::{Effective, Environment, Shown, Sourced};
 pub use error::PolicyError;
-pub use explain::{Explanation, Section, describe_injection, explain};
+pub use explain::{Explanation, RuleHeld, Section, describe_injection, explain, rules_held};
 pub use gate_limits::GateLimits;
 pub use load::load;
 pub use options::{Options, Surroundings};

@@ -95,6 +95,8 @@ fn finish(
         cpus: draft.cpus,
         processes: draft.processes,
         backend: draft.backend,
+        accept_weaker: draft.accept_weaker,
+        accepts_nothing: draft.accepts_nothing,
         credentials: draft
             .credentials
             .into_values()

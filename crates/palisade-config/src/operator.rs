@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use palisade_boundary::Control;
 use palisade_policy::{Authority, CredentialName, HostPattern, Ports, Rule, Source};
 use palisade_workspace::{Home, Located, PathError, Tmpfs, Volume, WorkspaceAccess};
 
@@ -50,6 +51,9 @@ const DEFAULT_PASS: [&str; 7] = [
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
     pub backend: Option<Sourced<String>>,
+    pub accept_weaker: Vec<Sourced<Control>>,
+    /// Where the workspace's own file took back what was accepted.
+    pub accepts_nothing: Option<Source>,
     pub workspace: Option<Sourced<Located>>,
     pub access: Option<Sourced<WorkspaceAccess>>,
     pub scratch_size: Option<Sourced<u64>>,
@@ -242,6 +246,12 @@ impl<'a> Operator<'a> {
             self.check_backend(name, |message| PolicyError::argument(argument(), message))?;
             self.draft.backend = Some(Sourced::new(name.clone(), Source::new("--boundary")));
         }
+        for name in &options.accept_weaker {
+            let argument = || format!("--accept-weaker {name}");
+            let control = control(name, |message| PolicyError::argument(argument(), message))?;
+            let source = Source::new("--accept-weaker");
+            self.draft.accept_weaker.push(Sourced::new(control, source));
+        }
         if let Some(access) = options.access {
             self.draft.access = Some(Sourced::new(access, Source::new("--access")));
         }
@@ -340,6 +350,15 @@ impl<'a> Operator<'a> {
             _ => path.display().to_string(),
         }
     }
+}
+
+/// The control of this name.
+fn control(name: &str, wrong: impl FnOnce(String) -> PolicyError) -> Result<Control, PolicyError> {
+    Control::parse(name).ok_or_else(|| {
+        let known = Control::ALL.map(Control::name);
+        let hint = suggestion(name, &known, "the controls are");
+        wrong(format!("there is no control `{name}`")).hint_if(hint)
+    })
 }
 
 /// `--allow HOST[:PORT]`.

@@ -22,6 +22,8 @@ pub struct Options {
     pub env: Vec<String>,
     /// `--boundary NAME`.
     pub boundary: Option<String>,
+    /// `--accept-weaker NAME`, each.
+    pub accept_weaker: Vec<String>,
     /// The agent's program, as typed: it may be one palisade knows.
     pub program: Option<OsString>,
 }

@@ -40,9 +40,13 @@ fn explain(text: &Text, error: &toml::de::Error) -> PolicyError {
     if let Some(rest) = said.strip_prefix("unknown variant ") {
         let known = known_names(rest);
         let value = written.trim_matches(['"', '\'']);
+        let hint = match known.as_slice() {
+            ["all"] => "use `all`, and name exceptions in `accept_weaker`".to_owned(),
+            known => format!("use {}", listed(known)),
+        };
         return text
             .error(span, format!("`{value}` is not known here"))
-            .hint(format!("use {}", listed(&known)));
+            .hint(hint);
     }
     if let Some(rest) = said.strip_prefix("missing field ") {
         let key = rest.trim_matches('`');

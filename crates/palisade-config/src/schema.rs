@@ -1,5 +1,6 @@
 //! The JSON schema of the format, for editors.
 
+use palisade_boundary::Control;
 use serde_json::Value;
 
 use crate::format::PolicyFile;
@@ -9,6 +10,11 @@ pub fn schema() -> Value {
     let mut schema = schemars::schema_for!(PolicyFile).to_value();
     forbid_null(&mut schema);
     schema
+}
+
+/// The names that `accept_weaker` knows.
+pub(crate) fn controls() -> Value {
+    serde_json::json!({ "type": "string", "enum": Control::ALL.map(Control::name) })
 }
 
 /// TOML has no null: a key that may be left out is simply not there.

@@ -45,6 +45,10 @@ pub(crate) fn tighten(
     if let Some((key, span)) = widening_key(file) {
         return Err(may_not(text, span, &format!("`{key}` has no place in it")));
     }
+    if let Some(require) = &file.boundary.require {
+        draft.accept_weaker.clear();
+        draft.accepts_nothing = Some(text.source_of(require));
+    }
     files(draft, text, file)?;
     limits(draft, text, &file.limits)?;
     let deny: Result<Vec<Rule>, _> = file
@@ -98,6 +102,7 @@ fn widening_key(file: &PolicyFile) -> Option<(&'static str, Range<usize>)> {
     let environment = &file.environment;
     first("extends", &file.extends)
         .or_else(|| Some(("boundary.backend", file.boundary.backend.as_ref()?.span())))
+        .or_else(|| first("boundary.accept_weaker", &file.boundary.accept_weaker))
         .or_else(|| Some(("filesystem.workspace", files.workspace.as_ref()?.span())))
         .or_else(|| first("filesystem.read", &files.read))
         .or_else(|| first("filesystem.write", &files.write))

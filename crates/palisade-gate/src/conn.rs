@@ -107,6 +107,8 @@ pub(crate) struct Conn<S> {
     pub(crate) input: Buffer,
     pub(crate) output: Vec<u8>,
     sent: usize,
+    /// Bytes were passed that the stream may hold back: TLS takes more than it can send.
+    held: bool,
     /// The other side has ended its direction.
     pub(crate) eof: bool,
     /// Bytes read off the stream.
@@ -124,6 +126,7 @@ impl<S: Stream> Conn<S> {
             input: Buffer::default(),
             output: Vec::new(),
             sent: 0,
+            held: false,
             eof: false,
             read: 0,
             used: 0,
@@ -183,7 +186,7 @@ impl<S: Stream> Conn<S> {
         Poll::Ready(Ok(count))
     }
 
-    /// Sends what is in `output`.
+    /// Sends what is in `output`, and what the stream held back.
     pub(crate) fn poll_flush_output(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.sent < self.output.len() {
             let count = ready!(Pin::new(&mut self.io).poll_write(cx, &self.output[self.sent..]))?;
@@ -193,10 +196,11 @@ impl<S: Stream> Conn<S> {
             self.sent += count;
             self.written += count as u64;
         }
-        if !self.output.is_empty() {
+        if !self.output.is_empty() || self.held {
             ready!(Pin::new(&mut self.io).poll_flush(cx))?;
             self.output.clear();
             self.sent = 0;
+            self.held = false;
         }
         Poll::Ready(Ok(()))
     }
@@ -214,6 +218,7 @@ impl<S: Stream> Conn<S> {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
         to.written += passed as u64;
+        to.held = true;
         self.consume(passed);
         Poll::Ready(Ok(passed))
     }

@@ -14,6 +14,7 @@
 //!   tmpfs:PATH[:BYTES]     a file system in memory; tmpfs-exec: one with programs
 //!   dir:PATH  link:PATH:TARGET  file:PATH:CONTENT  scratch:PATH:MODE  proc  dev
 //!   cwd:PATH  env:NAME=VALUE  port:NUMBER  memory:BYTES  processes:COUNT  cpus:NUMBER
+//!   accept:CONTROL         it may be held less well than its words say
 //!   serve                answer on the gate's sockets: TCP tells kind and address, DNS echoes
 //!   foreground           the agent gets the terminal at once
 //!   refuse:NUMBER:ERRNO[:FIRST[:THIRD]]  this system call fails from here on, if its first and third argument are these
@@ -33,7 +34,7 @@ use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg,
 };
 use palisade_boundary::{
-    AgentEvent, Backend, BoundarySpec, Command, Identity, Limits, Masker, Request, Running,
+    AgentEvent, Backend, BoundarySpec, Command, Control, Identity, Limits, Masker, Request, Running,
 };
 use palisade_native::NativeBackend;
 use palisade_protocol::{
@@ -275,6 +276,7 @@ fn parse(mut arguments: Vec<OsString>) -> Options {
             tree: Vec::new(),
             late_masks: false,
             limits: Limits::default(),
+            accepted: Vec::new(),
             egress: EgressWanted {
                 proxy_port: 3128,
                 fallback_ports: vec![80, 443],
@@ -332,6 +334,7 @@ fn option(options: &mut Options, text: &str) {
         }
         "port" => spec.egress.proxy_port = rest.parse().expect("port"),
         "memory" => spec.limits.memory = Some(rest.parse().expect("bytes")),
+        "accept" => spec.accepted.push(Control::parse(rest).expect("a control")),
         "processes" => spec.limits.processes = Some(rest.parse().expect("count")),
         "cpus" => spec.limits.cpus = Some(rest.parse().expect("number")),
         "later" => {

@@ -44,13 +44,15 @@ impl Backend for NativeBackend {
         crate::assess::assess(spec, &surroundings(&spec.limits))
     }
 
-    fn masks_later(&self) -> bool {
-        true
+    fn examine(&self, spec: &BoundarySpec) -> Vec<Assessment> {
+        crate::assess::examine(spec, &surroundings(&spec.limits))
     }
 
     fn start(&self, spec: &BoundarySpec) -> Result<Box<dyn Running>, StartError> {
         let own = identity::is_own(&spec.identity)?;
-        let limits = limits::plan(&spec.limits, &surroundings(&spec.limits))?;
+        let here = surroundings(&spec.limits);
+        crate::assess::refuse_weaker(spec, &here)?;
+        let limits = limits::plan(&spec.limits, &here)?;
         let (control, theirs) = connection()?;
         let mut plan = child_plan(spec, own, &limits, theirs)?;
         if !own {

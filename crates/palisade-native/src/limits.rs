@@ -24,7 +24,7 @@ mod watch;
 use std::fmt;
 use std::time::Duration;
 
-use palisade_boundary::{Assessment, Limits, StartError};
+use palisade_boundary::{Assessment, Control, Limits, StartError};
 use palisade_guest::filter;
 use palisade_sys::rlimit::Resource;
 use rustix::thread::CpuSet;
@@ -76,9 +76,9 @@ pub(crate) fn want_groups(limits: &Limits, here: &Surroundings) -> bool {
 pub fn judge(limits: &Limits, here: &Surroundings) -> Vec<Assessment> {
     let choice = Choice::of(limits, here);
     let controls = [
-        ("limits.memory", choice.judge_memory()),
-        ("limits.cpus", choice.judge_cpus(limits.cpus, here)),
-        ("limits.processes", Some(choice.judge_processes(here))),
+        (Control::Memory, choice.judge_memory()),
+        (Control::Cpus, choice.judge_cpus(limits.cpus, here)),
+        (Control::Processes, Some(choice.judge_processes(here))),
     ];
     controls
         .into_iter()

@@ -7,7 +7,7 @@ mod attempt;
 use std::io;
 use std::os::fd::AsFd;
 
-use palisade_boundary::{Capability, CapabilityState, Probe, StartError};
+use palisade_boundary::{Capability, CapabilityState, Limits, Probe, StartError};
 use palisade_sys::idmap::{IdPair, user_namespace};
 use palisade_sys::mount::{Attributes, set_attributes};
 use palisade_sys::{landlock, seccomp};
@@ -139,6 +139,11 @@ fn tried(attempt: &Attempt) -> Vec<Capability> {
     ]
 }
 
+/// Whether every port could be caught; `None` where nothing could be tried, and so nothing would start.
+pub(crate) fn catches_every_port() -> Option<bool> {
+    Some(attempt().ok()?.capture.is_ok())
+}
+
 /// Made they are; what counts is whether they give their rights.
 fn user_namespaces(attempt: &Attempt) -> CapabilityState {
     let worst = attempt.loopback.and(attempt.memory_file_system);
@@ -215,11 +220,16 @@ fn overlays(result: Result<(), Errno>) -> CapabilityState {
     }
 }
 
+/// How to get Landlock.
+pub(crate) const LANDLOCK_FIX: &str =
+    "add landlock to the kernel's lsm= parameter, or use a kernel with CONFIG_SECURITY_LANDLOCK";
+
 fn landlock_state(abi: u32) -> CapabilityState {
     match abi {
         0 => degraded(
-            "Landlock is absent or switched off; the tree alone decides which files are reached",
-            "add landlock to the kernel's lsm= parameter, or use a kernel with CONFIG_SECURITY_LANDLOCK",
+            "Landlock is absent or switched off; the tree alone decides which files are reached, and sessions start only \
+             with `accept_weaker = [\"landlock\"]`",
+            LANDLOCK_FIX,
         ),
         abi => present(format!("ABI {abi}")),
     }
@@ -265,7 +275,6 @@ fn limits() -> CapabilityState {
 }
 
 fn limits_state(here: &Surroundings) -> CapabilityState {
-    use palisade_boundary::{Enforcement, Limits};
     let asked = Limits {
         memory: Some(1 << 30),
         cpus: Some(0.5),
@@ -274,8 +283,8 @@ fn limits_state(here: &Surroundings) -> CapabilityState {
     let judged = judge(&asked, here);
     let soft: Vec<&str> = judged
         .iter()
-        .filter(|a| !matches!(a.enforcement, Enforcement::Enforced(_)))
-        .map(|a| a.control)
+        .filter(|a| a.enforcement.weakness().is_some())
+        .map(|a| a.control.name())
         .collect();
     if soft.is_empty() {
         let by: Vec<String> = judged
@@ -283,7 +292,7 @@ fn limits_state(here: &Surroundings) -> CapabilityState {
             .map(|a| {
                 format!(
                     "{} {}",
-                    a.control.trim_start_matches("limits."),
+                    a.control.name().trim_start_matches("limits."),
                     a.enforcement
                 )
             })
@@ -292,7 +301,8 @@ fn limits_state(here: &Surroundings) -> CapabilityState {
     }
     degraded(
         format!(
-            "no control group for {} can be made here; a policy that sets them is held less well",
+            "no control group for {} can be made here; a session with such a limit starts only where the policy accepts \
+             that it is weaker (`accept_weaker`)",
             soft.join(", ")
         ),
         "run palisade as `systemd-run --user --scope -p Delegate=yes palisade …`",

@@ -1,57 +1,106 @@
 //! How well each control is held in a container.
 
-use palisade_boundary::{Assessment, BoundarySpec, Enforcement};
+use palisade_boundary::{Assessment, BoundarySpec, Control, Enforcement, Weakness};
+use palisade_protocol::TreeEntry;
 
 /// One answer per control that the spec uses.
 pub(crate) fn assess(spec: &BoundarySpec) -> Vec<Assessment> {
-    let enforced = |control, by: &str| Assessment {
-        control,
-        enforcement: Enforcement::Enforced(by.to_owned()),
-    };
-    let mut all = vec![
-        enforced(
-            "filesystem",
+    let enforced = |control, by: &str| Assessment::enforced(control, by);
+    let tmpfs = |entry: &TreeEntry| matches!(entry, TreeEntry::Tmpfs { .. });
+    let answers = [
+        (
+            Control::Filesystem,
             "a read-only root of links and empty folders, and a mount for each thing the spec shows",
+            true,
         ),
-        enforced(
-            "network",
+        (
+            Control::Access,
+            "read-only and writable mounts of the engine's; with `review` an overlay that it mounts, whose changes are kept apart",
+            true,
+        ),
+        (
+            Control::Tmpfs,
+            "the size each is made with (tmpfs); no program runs on those without `exec` (noexec)",
+            spec.tree.iter().any(tmpfs),
+        ),
+        (
+            Control::Network,
             "a container without network (--network none); every socket in it that answers is the gate's",
+            true,
         ),
-        enforced(
-            "identity",
-            "the guest becomes the agent's user and empties the bounding set before the agent starts (CapBnd 0)",
+        (
+            Control::Capture,
+            "a rule of the kernel's (nftables TPROXY) that leads every TCP port to the gate; where the kernel has none, the gate's \
+             listeners at the ports that the policy names, and others are refused",
+            true,
         ),
-        enforced(
-            "system-calls",
+        (
+            Control::Dns,
+            "the gate, which answers whatever is asked at port 53 of any address; no query leaves",
+            true,
+        ),
+        (
+            Control::Identity,
+            "the guest becomes the agent's user and empties the bounding set before the agent starts",
+            true,
+        ),
+        (
+            Control::SystemCalls,
             "the native filter, by the guest, over the same as the engine's profile",
+            true,
+        ),
+        (
+            Control::Memory,
+            "the engine's control group, without swap",
+            spec.limits.memory.is_some(),
+        ),
+        (
+            Control::Cpus,
+            "the engine's control group",
+            spec.limits.cpus.is_some(),
+        ),
+        (Control::Processes, "the engine's control group", true),
+        (
+            Control::Lifetime,
+            "the guest is the first process and ends with its connection to palisade; the engine removes the container",
+            true,
         ),
     ];
-    if palisade_guest::agent::landlock_abi() == 0 {
-        let why =
-            "this kernel has no Landlock, or it is switched off; files are held by the tree alone";
-        all.push(Assessment {
-            control: "landlock",
-            enforcement: Enforcement::Unenforceable(why.to_owned()),
-        });
-    } else {
-        all.push(enforced(
-            "landlock",
-            "Landlock, behind the tree, by the guest",
-        ));
-    }
-    if spec.limits.memory.is_some() {
-        all.push(enforced(
-            "limits.memory",
-            "the engine's control group, without swap",
-        ));
-    }
-    if spec.limits.cpus.is_some() {
-        all.push(enforced("limits.cpus", "the engine's control group"));
-    }
-    all.push(enforced("limits.processes", "the engine's control group"));
-    all.push(enforced(
-        "lifetime",
-        "the guest is the first process and ends with its connection to palisade; the engine removes the container",
-    ));
+    let used = answers.into_iter().filter(|(.., used)| *used);
+    let mut all: Vec<Assessment> = used.map(|(control, by, _)| enforced(control, by)).collect();
+    all.push(landlock());
+    all.extend(masks(spec));
     all
+}
+
+fn landlock() -> Assessment {
+    if palisade_guest::agent::landlock_abi() > 0 {
+        return Assessment::enforced(Control::Landlock, "Landlock, behind the tree, by the guest");
+    }
+    let why =
+        "this kernel has no Landlock, or it is switched off; files are held by the tree alone";
+    weaker(Control::Landlock, why)
+}
+
+/// No hand of ours reaches into a container that runs.
+fn masks(spec: &BoundarySpec) -> Option<Assessment> {
+    let masks = |entry: &TreeEntry| matches!(entry, TreeEntry::Mask { .. });
+    if spec.late_masks {
+        let why = "what is there at the start is covered by mounts; what appears on the host later is not, and what the agent makes \
+                   itself that the host would run is not named at the end";
+        return Some(weaker(Control::Masks, why));
+    }
+    let by = "mounts of something empty and read-only";
+    let covered = spec.tree.iter().any(masks);
+    covered.then(|| Assessment::enforced(Control::Masks, by))
+}
+
+fn weaker(control: Control, why: &str) -> Assessment {
+    Assessment {
+        control,
+        enforcement: Enforcement::Weaker(Weakness {
+            why: why.to_owned(),
+            fix: None,
+        }),
+    }
 }

@@ -6,8 +6,8 @@ use palisade_sys::signal::unblock_all;
 use palisade_sys::signalfd::SignalFd;
 use rustix::process::Signal;
 
-/// Interrupts that reach the program on the terminal and not this process, until it is dropped. Programs started meanwhile
-/// get them: the standard library starts each with no signal blocked.
+/// Interrupts that reach the program on the terminal and not this process, until it is dropped. The program has to be started
+/// before: it would inherit that they are held.
 #[derive(Debug)]
 pub struct Interrupts(SignalFd);
 
@@ -18,6 +18,14 @@ impl Interrupts {
     /// What `sigprocmask(2)` and `signalfd(2)` report.
     pub fn hold() -> io::Result<Self> {
         SignalFd::block(&[Signal::INT.as_raw(), Signal::QUIT.as_raw()]).map(Self)
+    }
+
+    /// Whether one came since this was asked last.
+    ///
+    /// # Errors
+    /// What `read(2)` of a signalfd reports.
+    pub fn came(&self) -> io::Result<bool> {
+        self.0.next().map(|signal| signal.is_some())
     }
 }
 

@@ -15,6 +15,7 @@
 mod changes;
 mod environment;
 mod gate_thread;
+mod held;
 mod id;
 mod interrupts;
 mod leftovers;
@@ -34,6 +35,7 @@ mod volumes;
 
 pub use changes::{Changed, ContinueError, RecordedOwners};
 pub use environment::{Bundles, InnerEnvironment, PROXY_PORT};
+pub use held::{Held, WeakerError};
 pub use id::SessionId;
 pub use interrupts::Interrupts;
 pub use masks::{Hidden, HiddenPath};

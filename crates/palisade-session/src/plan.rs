@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use palisade_audit::Digest;
-use palisade_boundary::{Assessment, BoundarySpec, Command, Enforcement, Identity};
-use palisade_config::{Effective, explain};
+use palisade_boundary::{BoundarySpec, Command, Control, Identity};
+use palisade_config::{Effective, Sourced, explain};
 use palisade_credential::{Credentials, Placeholder};
 use palisade_gate::{GateLimits, UpstreamProxy, UpstreamProxyError};
-use palisade_policy::NetworkPolicy;
+use palisade_policy::{NetworkPolicy, Source};
 use palisade_protocol::{EgressWanted, Ownership, TreeAccess, TreeEntry};
 use palisade_workspace::{
     AgentAccount, Kept, MaskError, TreeError, VolumeName, WorkspaceAccess, is_shown,
@@ -18,6 +18,7 @@ use palisade_workspace::{
 use crate::SessionId;
 use crate::changes::{ContinueError, check_continued};
 use crate::environment::{Bundles, InnerEnvironment, PROXY_PORT};
+use crate::held::Used;
 use crate::limits::gate_limits;
 use crate::masks::Hidden;
 use crate::sources::{SourceShown, keep_sources};
@@ -71,8 +72,6 @@ pub struct Request<'a> {
     pub kept: &'a Kept,
     /// The session's credentials.
     pub credentials: &'a Credentials,
-    /// Whether the backend can mask what appears while the agent runs.
-    pub masks_later: bool,
 }
 
 /// Everything a session will do.
@@ -103,6 +102,10 @@ pub struct Plan {
     pub(crate) continues: Option<SessionRecord>,
     /// What is masked, as it was recalled; taken by who looks after it.
     pub(crate) hidden: Option<Hidden>,
+    /// What may be held less well than its words say, and where the workspace says that nothing may.
+    pub(crate) accepted: Vec<Sourced<Control>>,
+    pub(crate) accepts_nothing: Option<Source>,
+    pub(crate) used: Used,
     /// How many entries of the tree come before what masks and protects.
     bare: usize,
     /// What is trusted on both sides of the gate.
@@ -205,8 +208,9 @@ impl Plan {
                 },
                 hostname: account.hostname().to_owned(),
                 tree,
-                late_masks: request.masks_later,
+                late_masks: true,
                 limits: policy.limits(),
+                accepted: policy.accept_weaker.iter().map(|c| c.value).collect(),
                 egress: EgressWanted {
                     proxy_port: PROXY_PORT,
                     fallback_ports: caught_ports(&policy.network),
@@ -223,6 +227,12 @@ impl Plan {
                 .collect(),
             volumes_folder: request.kept.volumes.clone(),
             continues: None,
+            accepted: policy.accept_weaker.clone(),
+            accepts_nothing: policy.accepts_nothing.clone(),
+            used: Used {
+                interception: !intercepted.is_empty(),
+                credentials: !policy.credentials.is_empty(),
+            },
             hidden: Some(hidden),
             bare,
             trust,
@@ -242,8 +252,11 @@ impl Plan {
         Ok(())
     }
 
-    /// Looks at all that masks were only recalled for. Says whether the tree is another one now.
-    pub(crate) fn confirm_masks(&mut self) -> Result<bool, PlanError> {
+    /// Looks at all that masks were only recalled for. Says whether the tree is another one now. A session does so by itself.
+    ///
+    /// # Errors
+    /// What is to be hidden cannot be.
+    pub fn confirm_masks(&mut self) -> Result<bool, PlanError> {
         let Some(hidden) = &mut self.hidden else {
             return Ok(false);
         };
@@ -258,49 +271,6 @@ impl Plan {
     /// What is masked, as it was recalled.
     pub fn hidden(&self) -> Option<&Hidden> {
         self.hidden.as_ref()
-    }
-
-    /// How well is held what a session promises beside what its boundary does.
-    pub fn promises(&self) -> Vec<Assessment> {
-        let mut promises = Vec::new();
-        let words = if self.spec.late_masks {
-            "what is there at the start is covered; what appears on the host later is covered a moment after, so an agent that \
-             waits for it may be quicker"
-        } else {
-            "what is there at the start is covered; what appears on the host later is not"
-        };
-        promises.push(Assessment {
-            control: "masks",
-            enforcement: Enforcement::Weaker(words.to_owned()),
-        });
-        if self.protect {
-            let enforcement = match self.access {
-                WorkspaceAccess::Write if !self.spec.late_masks => Enforcement::Weaker(
-                    "what is there at the start is read-only; what the agent makes itself is not named at the end (access = \
-                     \"review\" holds back all of it)"
-                        .to_owned(),
-                ),
-                WorkspaceAccess::Write => Enforcement::Weaker(
-                    "what is there at the start is read-only; what the agent makes itself is named at the end (access = \
-                     \"review\" holds back all of it)"
-                        .to_owned(),
-                ),
-                WorkspaceAccess::Review => Enforcement::Enforced(
-                    "the overlay: nothing lands before `palisade apply`, which names it first".to_owned(),
-                ),
-                WorkspaceAccess::Scratch => {
-                    Enforcement::Enforced("the overlay: nothing lands".to_owned())
-                }
-                WorkspaceAccess::Read => {
-                    Enforcement::Enforced("a workspace that cannot be written".to_owned())
-                }
-            };
-            promises.push(Assessment {
-                control: "protect",
-                enforcement,
-            });
-        }
-        promises
     }
 
     /// Lets the gate accept the certificates of one more authority, PEM. The inside is not told of it.

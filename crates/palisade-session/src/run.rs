@@ -17,6 +17,7 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::changes::{Changed, ContinueError, RecordedOwners};
 use crate::gate_thread::GateThread;
+use crate::held::WeakerError;
 use crate::leftovers::to_look_at;
 use crate::masks::MaskKeeper;
 use crate::plan::{Plan, PlanError};
@@ -65,6 +66,9 @@ impl Outcome {
 /// Why a session could not be run, or had to be ended.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
+    /// A control that the boundary holds less well than its words say, and nobody accepted that.
+    #[error(transparent)]
+    Weaker(#[from] WeakerError),
     /// The state folder.
     #[error(transparent)]
     State(#[from] StateError),
@@ -96,6 +100,7 @@ impl RunError {
     pub fn fix(&self) -> Option<&str> {
         match self {
             Self::Start(error) => error.fix.as_deref(),
+            Self::Weaker(error) => Some(error.fix()),
             Self::State(_) | Self::Audit(_) => Some(
                 "palisade keeps its logs in $XDG_STATE_HOME/palisade or ~/.local/state/palisade",
             ),
@@ -124,43 +129,25 @@ pub fn run(
     backend: &dyn Backend,
     state: &StateDir,
 ) -> Result<Report, RunError> {
+    plan.check_held(backend)?;
     let own = |what: &'static str| move |error: io::Error| RunError::Own(what, error);
     let signals = SignalFd::block(&HANDLED.map(|signal| signal.as_raw()))
         .map_err(own("take over signals"))?;
     let mut terminal = Terminal::open();
     plan.spec.foreground = terminal.lend_at_once();
-    let _volumes = hold_volumes(&plan)?;
-    let mut log = None;
-    let mut kept = None;
-    if changes::kept_folder(&plan).is_some() {
-        // What is shown lies in the session's folder, so that comes first.
-        log = Some(Log::open(&plan, backend.name(), state)?);
-        kept = keep_changes(&plan, state)?;
-    }
-    let started = backend.start(&plan.spec);
-    // While the boundary is being built, there is time for the rest.
-    let log = match log {
-        Some(log) => log,
-        None => Log::open(&plan, backend.name(), state)?,
-    };
-    // What was recalled may be gone, so that it could not even be started.
-    let started = if plan.confirm_masks()? {
-        drop(started);
-        backend.start(&plan.spec)
-    } else {
-        started
-    };
-    let mut running = started.map_err(RunError::Start)?;
-    // Before anything can be changed it is known who might. A backend may know only once the boundary stands.
-    let known = kept.is_none() || running.process().is_some();
-    if known {
-        begin(&mut *running, kept.as_ref())?;
-    }
+    // Whatever fails from here on, what is named last goes first.
+    let Begun {
+        _volumes,
+        log,
+        kept,
+        mut running,
+        begun,
+    } = begin(&mut plan, backend, state)?;
     let notices = Arc::clone(&handed.notices);
     let config = gate_config(&mut plan, handed, &log);
     let endpoint = running.endpoint().map_err(RunError::Start)?;
-    if !known {
-        begin(&mut *running, kept.as_ref())?;
+    if !begun {
+        let_run(&mut *running, kept.as_ref())?;
     }
     close_own_memory().map_err(own("close palisade's memory to others"))?;
     let mut gate = GateThread::start(config, endpoint).map_err(own("start the gate"))?;
@@ -213,8 +200,56 @@ pub fn run(
     })
 }
 
+/// A boundary that is being built, and what it rests on. What is dropped first comes first.
+struct Begun {
+    /// Whether the agent may run as soon as the boundary stands.
+    begun: bool,
+    running: Box<dyn Running>,
+    kept: Option<KeptChanges>,
+    log: Log,
+    _volumes: Vec<File>,
+}
+
+/// Starts the boundary, and the agent in it once it stands.
+fn begin(plan: &mut Plan, backend: &dyn Backend, state: &StateDir) -> Result<Begun, RunError> {
+    let volumes = hold_volumes(plan)?;
+    let mut log = None;
+    let mut kept = None;
+    if changes::kept_folder(plan).is_some() {
+        // What is shown lies in the session's folder, so that comes first.
+        log = Some(Log::open(plan, backend.name(), state)?);
+        kept = keep_changes(plan, state)?;
+    }
+    let started = backend.start(&plan.spec);
+    // While the boundary is being built, there is time for the rest.
+    let log = match log {
+        Some(log) => log,
+        None => Log::open(plan, backend.name(), state)?,
+    };
+    // What was recalled may be gone, so that it could not even be started.
+    let started = if plan.confirm_masks()? {
+        drop(started);
+        backend.start(&plan.spec)
+    } else {
+        started
+    };
+    let mut running = started.map_err(RunError::Start)?;
+    // Before anything can be changed it is known who might. A backend may know only once the boundary stands.
+    let begun = kept.is_none() || running.process().is_some();
+    if begun {
+        let_run(&mut *running, kept.as_ref())?;
+    }
+    Ok(Begun {
+        begun,
+        running,
+        kept,
+        log,
+        _volumes: volumes,
+    })
+}
+
 /// Lets the agent run, after it was noted by which process others see that all is over.
-fn begin(running: &mut dyn Running, kept: Option<&KeptChanges>) -> Result<(), RunError> {
+fn let_run(running: &mut dyn Running, kept: Option<&KeptChanges>) -> Result<(), RunError> {
     let own = |what: &'static str| move |error: io::Error| RunError::Own(what, error);
     if let Some(kept) = kept {
         let noted = changes::note_process(&kept.0, running.process());

@@ -84,7 +84,7 @@ pub fn enter_new_network() -> io::Result<()> {
     }
 }
 
-fn clone3(flags: u64, pidfd: &mut i32) -> io::Result<i32> {
+pub(crate) fn clone3(flags: u64, pidfd: &mut i32) -> io::Result<i32> {
     let args = CloneArgs {
         flags: flags | libc::CLONE_PIDFD as u64,
         pidfd: &raw mut *pidfd as u64,

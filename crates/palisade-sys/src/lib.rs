@@ -18,6 +18,7 @@ pub mod landlock;
 pub mod mount;
 pub mod netlink;
 pub mod process;
+pub mod rare;
 pub mod rlimit;
 pub mod seccomp;
 pub mod signal;

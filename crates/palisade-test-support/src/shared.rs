@@ -33,11 +33,13 @@ pub(crate) fn copy(program: &Path) -> PathBuf {
     let fresh = tempfile::NamedTempFile::new_in(&folder).expect("make a file for the copy");
     fs::copy(program, fresh.path()).expect("copy the program");
     set_mode(fresh.path());
-    // Several test processes may do this at once: each renames a whole file over the same name.
-    fresh
-        .into_temp_path()
-        .persist(&copy)
-        .expect("put the copy in its place");
+    // Several test processes may do this at once: the first has put it there, and a program that runs already is not
+    // replaced, since it would not find itself any more.
+    let put = fresh.into_temp_path().persist_noclobber(&copy);
+    assert!(
+        put.is_ok() || copy.exists(),
+        "put the copy in its place: {put:?}"
+    );
     copy
 }
 

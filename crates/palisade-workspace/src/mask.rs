@@ -9,7 +9,7 @@
 //!   table, pattern, matching, rules   which names, and what the policy adds or takes out
 //!   content                 files whose name alone does not say it
 //!   scan, tree, workers     looking through folders, in parallel, again where something changed
-//!   index                   the list as a file
+//!   index, known            the list as a file, and from session to session
 //!   watch                   what appears while a session runs
 //! ```
 //!
@@ -20,15 +20,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
-
 mod content;
 mod index;
+mod known;
 mod matching;
 mod pattern;
 mod rules;
@@ -46,9 +44,9 @@ pub use tracked::tracked;
 pub use watch::{MaskWatch, News};
 
 use crate::paths::Located;
-use index::{Kept, Masked};
-use rules::{Decision, RuleIndex};
-use tree::{Part, Place, Tree, is_as_it_was};
+use known::{Known, Root, confirm, look_again, open, recall};
+use rules::Decision;
+use tree::Part;
 
 /// One path to mask.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,21 +69,6 @@ pub struct Masks {
     shown: Vec<Located>,
     /// The folders that were looked through.
     roots: Vec<Root>,
-}
-
-/// A folder that was looked through.
-#[derive(Debug)]
-struct Root {
-    path: PathBuf,
-    known: Known,
-}
-
-/// What is known of it.
-#[derive(Debug)]
-enum Known {
-    /// As it is kept: all that people keep is as it was, so the list was not even read whole.
-    AsItWas(Kept),
-    Tree(Tree),
 }
 
 /// Why masks are not known.
@@ -224,7 +207,8 @@ impl Masks {
         Ok(self.masks.iter().filter(is_new).cloned().collect())
     }
 
-    /// Looks once more at what people keep, and yields what the host runs, or takes settings from, and was not there before.
+    /// Looks once more at what people keep, and yields what the host runs, or takes settings from, and was not there `before`,
+    /// which [`Masks::protected`] said then.
     ///
     /// # Errors
     /// As for [`Masks::find`].
@@ -232,8 +216,8 @@ impl Masks {
         &mut self,
         rules: &MaskRules,
         kept: Option<&Path>,
+        before: &[(PathBuf, bool)],
     ) -> Result<BTreeSet<PathBuf>, MaskError> {
-        let before = self.protected();
         for root in &mut self.roots {
             let renewed = match &root.known {
                 Known::AsItWas(_) => confirm(rules, root, kept, TICK).map(drop),
@@ -241,7 +225,7 @@ impl Masks {
             };
             renewed.map_err(|error| MaskError::new(&root.path, error))?;
         }
-        Ok(self.protected_beside(&before))
+        Ok(self.protected_beside(before))
     }
 
     fn protected_beside(&self, before: &[(PathBuf, bool)]) -> BTreeSet<PathBuf> {
@@ -326,37 +310,6 @@ impl Masks {
     }
 }
 
-impl Root {
-    fn masked(&self) -> Vec<Masked> {
-        match &self.known {
-            Known::AsItWas(kept) => kept.masked.clone(),
-            Known::Tree(tree) => tree
-                .masked()
-                .map(|(path, finding)| Masked {
-                    path,
-                    directory: finding.directory,
-                    rule: finding.rule,
-                    why: finding.why,
-                })
-                .collect(),
-        }
-    }
-
-    fn protected(&self) -> Vec<(PathBuf, bool)> {
-        match &self.known {
-            Known::AsItWas(kept) => kept.protected.clone(),
-            Known::Tree(tree) => tree.protected().collect(),
-        }
-    }
-
-    fn links(&self) -> Vec<(PathBuf, RuleIndex)> {
-        match &self.known {
-            Known::AsItWas(kept) => kept.links.clone(),
-            Known::Tree(tree) => tree.masked_links().collect(),
-        }
-    }
-}
-
 /// `Path::join` would put a slash behind the root for an empty path.
 fn below_root(root: &Path, below: &Path) -> PathBuf {
     if below.as_os_str().is_empty() {
@@ -401,118 +354,6 @@ fn of_root(rules: &MaskRules, root: &Located) -> Option<Mask> {
         rule: rule as usize,
         why: Why::Name,
     })
-}
-
-fn recall(
-    rules: &MaskRules,
-    root: &Path,
-    folder: Option<&Path>,
-    tick: Duration,
-) -> io::Result<Known> {
-    let kept = folder.and_then(|folder| {
-        let file = index::path(folder, root);
-        Kept::read(&file, root, rules.digest())
-    });
-    if let Some(kept) = kept {
-        return Ok(Known::AsItWas(kept));
-    }
-    let at = open(root)?;
-    let place = Place {
-        rules,
-        root,
-        at: at.as_fd(),
-        tick,
-        stop: &NEVER,
-    };
-    let tree = Tree::new(place)?;
-    keep(rules, root, &tree, folder);
-    Ok(Known::Tree(tree))
-}
-
-/// Says whether it had to be looked into. A tree is what was seen, not what was recalled.
-fn confirm(
-    rules: &MaskRules,
-    root: &mut Root,
-    folder: Option<&Path>,
-    tick: Duration,
-) -> io::Result<bool> {
-    let Known::AsItWas(kept) = &root.known else {
-        return Ok(false);
-    };
-    let at = open(&root.path)?;
-    let at = at.as_fd();
-    if kept.is_as_it_was(|path, time, inode| is_as_it_was(at, path, time, inode)) {
-        return Ok(false);
-    }
-    let place = Place {
-        rules,
-        root: &root.path,
-        at,
-        tick,
-        stop: &NEVER,
-    };
-    let (tree, changed) = match kept.tree() {
-        Some(mut tree) => {
-            let changed = tree.renew(place, Part::Kept)?;
-            (tree, changed)
-        }
-        None => (Tree::new(place)?, true),
-    };
-    if changed {
-        keep(rules, &root.path, &tree, folder);
-    }
-    root.known = Known::Tree(tree);
-    Ok(true)
-}
-
-/// Says whether anything changed.
-fn look_again(
-    rules: &MaskRules,
-    root: &mut Root,
-    folder: Option<&Path>,
-    parts: &[Part],
-    stop: &AtomicBool,
-) -> io::Result<bool> {
-    let at = open(&root.path)?;
-    let place = Place {
-        rules,
-        root: &root.path,
-        at: at.as_fd(),
-        tick: TICK,
-        stop,
-    };
-    let known = match &mut root.known {
-        Known::AsItWas(kept) => kept.tree(),
-        Known::Tree(tree) => Some(std::mem::take(tree)),
-    };
-    let (tree, changed) = match known {
-        Some(mut tree) => {
-            let mut changed = false;
-            for part in parts {
-                changed |= tree.renew(place, *part)?;
-            }
-            (tree, changed)
-        }
-        None => (Tree::new(place)?, true),
-    };
-    if changed {
-        keep(rules, &root.path, &tree, folder);
-    }
-    root.known = Known::Tree(tree);
-    Ok(changed)
-}
-
-fn open(root: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(openat(CWD, root, flags, Mode::empty())?)
-}
-
-/// Without a list, or with an old one, the next session looks through more than it would have to, so a failure is none here.
-fn keep(rules: &MaskRules, root: &Path, tree: &Tree, kept: Option<&Path>) {
-    if let Some(folder) = kept {
-        let file = index::path(folder, root);
-        let _ = index::write(&file, root, rules.digest(), tree);
-    }
 }
 
 /// What a link of a masked name leads to is masked, if it is shown.

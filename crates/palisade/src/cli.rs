@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    apply, check, demo, discard, doctor, explain, log, review, run, schema, sessions, volume,
+    apply, check, demo, discard, doctor, explain, log, plan, review, run, schema, sessions, verify,
+    volume,
 };
 use crate::failure;
 
@@ -30,6 +31,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Run(run::Args),
+    Plan(plan::Args),
     Check(check::Args),
     Explain(explain::Args),
     Review(review::Args),
@@ -39,6 +41,7 @@ pub(crate) enum Command {
     Sessions(sessions::Args),
     Doctor(doctor::Args),
     Demo(demo::Args),
+    Verify(verify::Args),
     Volume(volume::Args),
     Schema(schema::Args),
 }

@@ -13,11 +13,13 @@ pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod log;
 mod pending;
+pub(crate) mod plan;
 mod policy_options;
 pub(crate) mod review;
 pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod sessions;
+pub(crate) mod verify;
 pub(crate) mod volume;
 
 /// Runs the command that was asked for.
@@ -28,6 +30,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
     }
     match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Plan(args) => plan::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Review(args) => review::run(&args),
@@ -37,6 +40,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Sessions(args) => sessions::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Volume(args) => volume::run(&args),
         Command::Schema(args) => schema::run(&args),
     }
@@ -46,6 +50,10 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
 fn prints_and_ends(command: &Command) -> bool {
     matches!(
         command,
-        Command::Check(_) | Command::Explain(_) | Command::Sessions(_) | Command::Schema(_)
+        Command::Check(_)
+            | Command::Explain(_)
+            | Command::Plan(_)
+            | Command::Sessions(_)
+            | Command::Schema(_)
     )
 }

@@ -24,7 +24,7 @@ const SAME: [&str; 13] = [
 ];
 
 /// Those that are not, and why.
-const OTHER: [(&str, &str); 21] = [
+const OTHER: [(&str, &str); 22] = [
     ("the_secret_is_nowhere_but_upstream", NATIVE_PROCESSES),
     (
         "killing_palisade_ends_everything_and_leaves_nothing::as_root",
@@ -66,7 +66,11 @@ const OTHER: [(&str, &str); 21] = [
         "an_agent_cannot_write_its_next_policy_or_its_log::as_root",
         SAME_IDS,
     ),
-    ("review_keeps_changes_apart_and_says_so::as_root", SAME_IDS),
+    ("review_keeps_changes_apart_and_says_so", SAYS_SO),
+    (
+        "a_session_that_changes_nothing_leaves_nothing_and_says_nothing",
+        SAYS_SO,
+    ),
     (
         "what_the_workspace_gets_belongs_to_its_owner::as_root",
         SAME_IDS,
@@ -80,6 +84,7 @@ const OTHER: [(&str, &str); 21] = [
         SAME_IDS,
     ),
 ];
+const SAYS_SO: &str = "a session in a container says which weakness was accepted";
 const NATIVE_PROCESSES: &str = "looks at the processes of the native boundary";
 const NO_LATE_MASKS: &str = "nothing is masked in a container that runs, and it says so";
 const NO_SCRATCH: &str = "a container has no access scratch, and says so";

@@ -1,6 +1,6 @@
 //! What may be reached, in words.
 
-use palisade_policy::{Layer, NetworkPolicy, PathPattern, Protocol, Rule};
+use palisade_policy::{HostPattern, Layer, NetworkPolicy, PathPattern, Protocol, Rule};
 
 use crate::effective::Effective;
 
@@ -33,6 +33,49 @@ pub(super) fn network(policy: &Effective) -> Vec<String> {
         "refused: everything else, and private addresses unless a rule names them".to_owned()
     });
     lines
+}
+
+/// One rule, and what the gate does for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleHeld {
+    /// The rule in words, with where it was written.
+    pub rule: String,
+    /// By what it is held, in words that fit after "enforced by".
+    pub by: &'static str,
+}
+
+/// Each rule of the network, in the order of [`explain`](crate::explain), and how the gate holds it.
+pub fn rules_held(rules: &NetworkPolicy) -> Vec<RuleHeld> {
+    let line = |verb: &str, rule, by| RuleHeld {
+        rule: rule_line(verb, rule),
+        by,
+    };
+    let denied = rules.deny_rules().iter();
+    let mut held: Vec<RuleHeld> = denied
+        .map(|rule| line("deny", rule, "the gate, before any rule that allows"))
+        .collect();
+    let intercepted = rules.intercepted();
+    let allowed = rules.allow_rules(Layer::Operator).iter();
+    held.extend(allowed.map(|rule| line("allow", rule, allowed_by(rule, &intercepted))));
+    let narrowed = rules.allow_rules(Layer::Workspace).iter();
+    let by = "the gate, which asks the rules of the workspace's own policy as well";
+    held.extend(narrowed.map(|rule| line("narrow to", rule, by)));
+    held
+}
+
+fn allowed_by(rule: &Rule, intercepted: &[&HostPattern]) -> &'static str {
+    let shared = || {
+        let mut others = intercepted.iter();
+        others.any(|other| other.overlaps(&rule.pattern))
+    };
+    match (rule.protocol, rule.intercept) {
+        (Protocol::Tcp, _) => "the gate, by host and port; what passes is not read",
+        _ if rule.looks_inside() => "the gate, request by request; TLS is ended there",
+        (_, None) if shared() => {
+            "the gate, request by request where TLS is ended there, elsewhere by the name in the ClientHello of TLS"
+        }
+        _ => "the gate, by the name in the ClientHello of TLS; clear text request by request",
+    }
 }
 
 fn ways(policy: &Effective) -> Vec<String> {

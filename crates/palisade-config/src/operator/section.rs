@@ -7,7 +7,7 @@ use palisade_policy::{CredentialName, Rule};
 
 use super::credential::{self, Folders};
 use super::settle::Written;
-use super::{Operator, allow_rule, deny_rule};
+use super::{Operator, allow_rule, control, deny_rule};
 use crate::breadth;
 use crate::effective::Sourced;
 use crate::error::PolicyError;
@@ -22,16 +22,29 @@ use crate::value;
 impl Operator<'_> {
     /// Adds what one file says. What it extends was added before.
     pub(super) fn sections(&mut self, text: &Text, file: PolicyFile) -> Result<(), PolicyError> {
-        if let Some(backend) = file.boundary.backend {
-            self.check_backend(backend.get_ref(), |message| text.wrong(&backend, message))?;
-            let source = text.source_of(&backend);
-            self.draft.backend = Some(Sourced::new(backend.into_inner(), source));
-        }
+        self.boundary(text, file.boundary)?;
         self.filesystem(text, &file.filesystem)?;
         self.network(text, file.network)?;
         self.credentials(text, &file.credentials)?;
         self.environment(text, file.environment)?;
         self.limits(text, &file.limits)
+    }
+
+    fn boundary(&mut self, text: &Text, boundary: format::Boundary) -> Result<(), PolicyError> {
+        if let Some(backend) = boundary.backend {
+            self.check_backend(backend.get_ref(), |message| text.wrong(&backend, message))?;
+            let source = text.source_of(&backend);
+            self.draft.backend = Some(Sourced::new(backend.into_inner(), source));
+        }
+        if boundary.require.is_some() {
+            self.draft.accept_weaker.clear();
+        }
+        for name in &boundary.accept_weaker {
+            let control = control(name.get_ref(), |message| text.wrong(name, message))?;
+            let source = text.source_of(name);
+            self.draft.accept_weaker.push(Sourced::new(control, source));
+        }
+        Ok(())
     }
 
     fn network(&mut self, text: &Text, network: format::Network) -> Result<(), PolicyError> {

@@ -182,6 +182,26 @@ protocol = ‹"ftp"›
 backend = ‹"natvie"›
   there is no backend `natvie`
   = help: did you mean `native`?
+
+[boundary]
+require = ‹"none"›
+  `none` is not known here
+  = help: use `all`, and name exceptions in `accept_weaker`
+
+[boundary]
+accept_weaker = ["landlock", ‹"limits.cpu"›]
+  there is no control `limits.cpu`
+  = help: did you mean `limits.cpus`?
+
+[boundary]
+accept_weaker = [‹"everything"›]
+  there is no control `everything`
+  = help: the controls are `filesystem`, `access`, `masks`, `protect`, `volumes`, `tmpfs`, `network`, `network.capture`, `dns`, `interception`, `credentials`, `identity`, `system-calls`, `landlock`, `limits.memory`, `limits.cpus`, `limits.processes` or `lifetime`
+
+[boundary]
+‹accept_weeker› = []
+  unknown key `accept_weeker`
+  = help: did you mean `accept_weaker`?
 "#,
     );
 }

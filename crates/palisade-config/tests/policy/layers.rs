@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use palisade_config::explain;
+use palisade_config::{Effective, explain};
 use palisade_policy::{FileAccess, FileDecision, Layer, Protocol};
 use palisade_protocol::TreeEntry;
 use palisade_workspace::{AgentAccount, WorkspaceAccess};
@@ -15,6 +15,7 @@ extends = ["git", "team.toml"]
 
 [boundary]
 backend = "native"
+accept_weaker = ["limits.cpus"]
 
 [filesystem]
 workspace = "../../project"
@@ -71,11 +72,60 @@ fn full() -> World {
     world
 }
 
+/// What may be weaker, by name.
+fn accepted(policy: &Effective) -> Vec<&'static str> {
+    let accepted = policy.accept_weaker.iter();
+    accepted.map(|control| control.value.name()).collect()
+}
+
+#[test]
+fn what_is_accepted_adds_up_until_all_is_required_again() {
+    let mut world = World::new();
+    world.put(
+        ".config/palisade/team.toml",
+        "version = 1\n[boundary]\naccept_weaker = [\"limits.memory\"]\n",
+    );
+    let own =
+        |boundary: &str| format!("version = 1\nextends = [\"team.toml\"]\n[boundary]\n{boundary}");
+    world.user_policy(&own("accept_weaker = [\"landlock\"]\n"));
+    world.options.accept_weaker = vec!["limits.cpus".into()];
+    let policy = world.effective();
+    assert_eq!(
+        accepted(&policy),
+        ["limits.memory", "landlock", "limits.cpus"]
+    );
+    let sources: Vec<_> = policy
+        .accept_weaker
+        .iter()
+        .map(|c| c.source.as_str())
+        .collect();
+    let files = ["team.toml:3", "policy.toml:4"].map(|file| format!("~/.config/palisade/{file}"));
+    assert_eq!(sources, [&files[0], &files[1], "--accept-weaker"]);
+    assert!(
+        explain(&policy)
+            .to_string()
+            .contains("may be weaker: landlock (~/.config/palisade/policy.toml:4)")
+    );
+
+    world.user_policy(&own("require = \"all\"\naccept_weaker = [\"landlock\"]\n"));
+    assert_eq!(accepted(&world.effective()), ["landlock", "limits.cpus"]);
+}
+
+#[test]
+fn an_unknown_control_on_the_command_line_is_refused() {
+    let mut world = World::new();
+    world.options.accept_weaker = vec!["limit.cpus".into()];
+    let error = world.error();
+    assert!(error.contains("--accept-weaker limit.cpus"), "{error}");
+    assert!(error.contains("did you mean `limits.cpus`?"), "{error}");
+}
+
 #[test]
 fn every_key_of_version_1_is_understood() {
     let world = full();
     let policy = world.effective();
     assert_eq!(policy.backend.as_ref().unwrap().value, "native");
+    assert_eq!(accepted(&policy), ["limits.cpus"]);
     assert_eq!(policy.workspace.value, world.project());
     assert_eq!(policy.access.value, WorkspaceAccess::Read);
     let shown: Vec<_> = policy
@@ -101,7 +151,7 @@ fn every_key_of_version_1_is_understood() {
         .find(|rule| rule.protocol == Protocol::Tcp)
         .unwrap();
     assert!(tcp.private && tcp.ports.as_slice() == Some(&[5432]));
-    assert_eq!(tcp.source.as_str(), "~/.config/palisade/policy.toml:22");
+    assert_eq!(tcp.source.as_str(), "~/.config/palisade/policy.toml:23");
     assert_eq!(policy.notes, Vec::<String>::new());
 }
 
@@ -274,20 +324,21 @@ fn the_explanation_names_every_rule_with_its_source_and_no_secret() {
     let text = explain(&world.effective()).to_string();
     let text = text.replace(world.root.to_str().unwrap(), "");
     for line in [
-        "  /home/ada/project (~/.config/palisade/policy.toml:8)",
-        "  read-only (~/.config/palisade/policy.toml:9)",
-        "  writable: /home/ada/.state (~/.config/palisade/policy.toml:11)",
-        "  deny gist.example.com, any port (~/.config/palisade/policy.toml:32)",
+        "  /home/ada/project (~/.config/palisade/policy.toml:9)",
+        "  read-only (~/.config/palisade/policy.toml:10)",
+        "  writable: /home/ada/.state (~/.config/palisade/policy.toml:12)",
+        "  deny gist.example.com, any port (~/.config/palisade/policy.toml:33)",
         "  allow github.com, port 443 (profile git)",
-        "  allow *.db.example.com, port 5432, private addresses too, any protocol (~/.config/palisade/policy.toml:22)",
+        "  allow *.db.example.com, port 5432, private addresses too, any protocol (~/.config/palisade/policy.toml:23)",
         "  of these, the workspace's own policy leaves only:",
         "    api.example.com, ports 80, 443 (palisade.toml:3)",
         "  map api.example.com:443 to 127.0.0.1:8443",
-        "  through the proxy http://***@proxy.corp:3128 (~/.config/palisade/policy.toml:16)",
-        "  from the host: MY_TOKEN (~/.config/palisade/policy.toml:35)",
-        "  set: CI (~/.config/palisade/policy.toml:36)",
-        "  memory: 2GiB (~/.config/palisade/policy.toml:39)",
+        "  through the proxy http://***@proxy.corp:3128 (~/.config/palisade/policy.toml:17)",
+        "  from the host: MY_TOKEN (~/.config/palisade/policy.toml:36)",
+        "  set: CI (~/.config/palisade/policy.toml:37)",
+        "  memory: 2GiB (~/.config/palisade/policy.toml:40)",
         "  native (~/.config/palisade/policy.toml:5)",
+        "  may be weaker: limits.cpus (~/.config/palisade/policy.toml:6)",
     ] {
         assert!(
             text.lines().any(|shown| shown == line),

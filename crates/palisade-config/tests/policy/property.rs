@@ -173,17 +173,18 @@ proptest! {
     /// Whatever stands in a workspace's file, the result is a policy or an error, never a panic, and the policy permits
     /// nothing to an operator without one.
     #[test]
-    fn no_text_at_all_widens(noise in "(?s).{0,200}", keys in prop::collection::vec(0usize..12, 0..5)) {
-        const LINES: [&str; 12] = [
+    fn no_text_at_all_widens(noise in "(?s).{0,200}", keys in prop::collection::vec(0usize..15, 0..5)) {
+        const LINES: [&str; 15] = [
             "version = 1", "extends = [\"node\"]", "[network]", "[[network.allow]]", "host = \"a.example\"", "private = true",
             "[filesystem]", "read = [\"/\"]", "access = \"write\"", "[limits]", "memory = \"1TiB\"", "\u{0}",
+            "[boundary]", "accept_weaker = [\"landlock\"]", "require = \"all\"",
         ];
         let world = World::new();
         let body: String = keys.iter().flat_map(|at| [LINES[*at], "\n"]).collect();
         world.workspace_policy(&format!("version = 1\n{body}{noise}"));
         match world.load() {
             Ok(policy) => {
-                prop_assert!(policy.shown.is_empty());
+                prop_assert!(policy.shown.is_empty() && policy.accept_weaker.is_empty());
                 prop_assert!(HOSTS.iter().all(|host| answer(&policy, host, 443, None).is_none()));
             }
             Err(error) => prop_assert!(!error.to_string().is_empty()),

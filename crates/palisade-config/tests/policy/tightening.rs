@@ -61,6 +61,23 @@ fn an_empty_allow_list_allows_nothing_and_none_leaves_all() {
 }
 
 #[test]
+fn what_was_accepted_can_be_taken_back() {
+    let operator = "[boundary]\naccept_weaker = [\"limits.memory\"]\n";
+    let mut accepting = world(operator, "");
+    accepting.options.accept_weaker = vec!["landlock".into()];
+    let policy = accepting.effective();
+    assert_eq!(
+        (policy.accept_weaker.len(), &policy.accepts_nothing),
+        (2, &None)
+    );
+    let mut strict = world(operator, "[boundary]\nrequire = \"all\"\n");
+    strict.options.accept_weaker = vec!["landlock".into()];
+    let policy = strict.effective();
+    assert_eq!(policy.accept_weaker, []);
+    assert_eq!(policy.accepts_nothing.unwrap().as_str(), "palisade.toml:3");
+}
+
+#[test]
 fn whatever_gives_is_refused_with_its_place() {
     let operator = "[filesystem]\naccess = \"read\"\n[limits]\nmemory = \"1GiB\"\ncpus = 1\n";
     for (workspace, line, key) in [
@@ -69,6 +86,11 @@ fn whatever_gives_is_refused_with_its_place() {
             "[boundary]\nbackend = \"native\"",
             3,
             "`boundary.backend` has no place in it",
+        ),
+        (
+            "[boundary]\naccept_weaker = [\"limits.memory\"]",
+            3,
+            "`boundary.accept_weaker` has no place in it",
         ),
         (
             "[filesystem]\nworkspace = \"/\"",

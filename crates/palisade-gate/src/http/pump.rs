@@ -331,3 +331,93 @@ impl Pump {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::time::Duration;
+
+    use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, DuplexStream, ReadBuf};
+
+    use super::*;
+
+    /// Takes more than it can send, as TLS does, and sends the rest when it is flushed or written to.
+    struct Holding {
+        io: DuplexStream,
+        held: Vec<u8>,
+    }
+
+    impl Holding {
+        fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            while !self.held.is_empty() {
+                let count = ready!(Pin::new(&mut self.io).poll_write(cx, &self.held))?;
+                self.held.drain(..count);
+            }
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncRead for Holding {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.io).poll_read(cx, buf)
+        }
+    }
+
+    impl AsyncWrite for Holding {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            ready!(self.poll_send(cx))?;
+            self.held.extend_from_slice(bytes);
+            match self.poll_send(cx) {
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                _ => Poll::Ready(Ok(bytes.len())),
+            }
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.poll_send(cx)
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_stream_holds_back_is_sent_without_more_to_come() {
+        for (size, framing) in [
+            (100_000, Framing::Length(100_000)),
+            (100_000, Framing::UntilEnd),
+        ] {
+            let (mut origin, from) = tokio::io::duplex(1 << 20);
+            let (to, mut reader) = tokio::io::duplex(1000);
+            let holding = Holding {
+                io: to,
+                held: Vec::new(),
+            };
+            tokio::io::AsyncWriteExt::write_all(&mut origin, &vec![7; size])
+                .await
+                .unwrap();
+            let ended = framing == Framing::UntilEnd;
+            // Either it stays open with nothing more to come, or it ends.
+            let origin = (!ended).then_some(origin);
+            let mut ends = (Conn::new(from), Conn::new(holding));
+            let mut pump = Pump::body(framing, false);
+            let moved = std::future::poll_fn(|cx| pump.poll(cx, &mut ends.0, &mut ends.1));
+            let mut read = vec![0; size];
+            let both = async { tokio::join!(moved, reader.read_exact(&mut read)) };
+            let done = tokio::time::timeout(Duration::from_secs(10), both).await;
+            let (moved, count) = done.expect("the last bytes are sent");
+            moved.unwrap();
+            assert_eq!(count.unwrap(), size);
+            drop(origin);
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use palisade_boundary::{Enforcement, Limits};
+use palisade_boundary::{Enforcement, Limits, Weakness};
 use rustix::fs::{Access, access};
 
 use super::surroundings::{Surroundings, Unified};
@@ -125,11 +125,11 @@ impl Choice {
     /// How well memory is limited, if it is to be.
     pub(super) fn judge_memory(&self) -> Option<Enforcement> {
         Some(match self.memory.as_ref()? {
-            Means::Process => Enforcement::Weaker(format!(
+            Means::Process => weaker(
                 "no control group with the memory controller can be made here, so each process alone is held by \
-                 RLIMIT_DATA and the sum is looked at from outside four times a second; files in memory are not counted; \
-                 {DELEGATION}"
-            )),
+                 RLIMIT_DATA and the sum is looked at from outside four times a second; files in memory are not counted",
+                DELEGATION,
+            ),
             group => enforced_by(group),
         })
     }
@@ -141,10 +141,14 @@ impl Choice {
             _ if here.kernel >= PROCESSES_COUNTED_APART => Enforcement::Enforced(
                 "RLIMIT_NPROC, counted in the session's user namespace".into(),
             ),
-            _ => Enforcement::Weaker(format!(
-                "this kernel is older than 5.14 and counts the user's processes outside as well (RLIMIT_NPROC); \
-                 {DELEGATION}"
-            )),
+            means => weaker(
+                "this kernel is older than 5.14 and counts the user's processes outside as well (RLIMIT_NPROC)",
+                // A group is only made for a number that the policy names.
+                match means {
+                    Some(_) => DELEGATION,
+                    None => "use Linux 5.14 or newer",
+                },
+            ),
         }
     }
 
@@ -159,10 +163,13 @@ impl Choice {
             Means::Process if f64::from(whole) <= cpus => Enforcement::Enforced(format!(
                 "binding the session to {whole} of the machine's processors"
             )),
-            Means::Process => Enforcement::Weaker(format!(
-                "no control group with the cpu controller can be made here, so the session is bound to {whole} \
-                 processor(s) instead of {cpus}; {DELEGATION}"
-            )),
+            Means::Process => weaker(
+                format!(
+                    "no control group with the cpu controller can be made here, so the session is bound to {whole} \
+                     processor(s) instead of {cpus}"
+                ),
+                DELEGATION,
+            ),
             group => enforced_by(group),
         })
     }
@@ -172,6 +179,13 @@ impl Choice {
 pub(super) fn whole_processors(cpus: f64) -> u32 {
     // The caller has checked that it is positive; a saturating conversion is right above.
     (cpus.ceil() as u32).max(1)
+}
+
+fn weaker(why: impl Into<String>, fix: &str) -> Enforcement {
+    Enforcement::Weaker(Weakness {
+        why: why.into(),
+        fix: Some(fix.to_owned()),
+    })
 }
 
 fn enforced_by(means: &Means) -> Enforcement {

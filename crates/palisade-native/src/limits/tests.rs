@@ -104,7 +104,7 @@ fn without_limits_no_group_is_made_and_defaults_hold() {
     assert_eq!(plan.outcome(), None);
     let judged = judge(&Limits::default(), &here);
     assert_eq!(judged.len(), 1);
-    assert_eq!(judged[0].control, "limits.processes");
+    assert_eq!(judged[0].control, Control::Processes);
 }
 
 #[test]

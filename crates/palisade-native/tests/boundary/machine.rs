@@ -60,6 +60,26 @@ fn what_is_missing_is_named_with_its_fix() {
 }
 
 #[test]
+fn what_would_be_weaker_is_refused_unless_it_is_accepted() {
+    as_everybody(|who| {
+        let kernel = refuse(libc::SYS_landlock_create_ruleset, libc::ENOSYS);
+        let start =
+            |options: &[&str]| who.shell(&[&[kernel.as_str()], options].concat(), "echo fine");
+        for options in [&[][..], &["accept:limits.memory"]] {
+            let refused = start(options);
+            assert_eq!(
+                (refused.code, refused.out.as_str()),
+                (125, ""),
+                "{refused:?}"
+            );
+            assert!(refused.err.contains("hold landlock"), "{refused:?}");
+        }
+        assert_eq!(start(&["accept:landlock"]).fine(), "fine\n");
+        assert_eq!(who.shell(&[], "echo fine").fine(), "fine\n");
+    });
+}
+
+#[test]
 fn a_masked_proc_is_named() {
     as_everybody(|who| {
         // The third argument of fsmount is 0; fsopen of "proc" cannot be told from others, so all are refused.

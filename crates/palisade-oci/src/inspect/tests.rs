@@ -42,6 +42,7 @@ fn wanted() -> Wanted {
                 cpus: Some(1.5),
                 processes: Some(10),
             },
+            accepted: Vec::new(),
             egress: EgressWanted {
                 proxy_port: 3128,
                 fallback_ports: Vec::new(),

@@ -82,7 +82,9 @@ impl Kept {
         if size as u64 > MOST_BYTES {
             return None;
         }
-        let mut head = first.get(FRONT..length.min(FRONT.checked_add(size)?))?.to_vec();
+        let mut head = first
+            .get(FRONT..length.min(FRONT.checked_add(size)?))?
+            .to_vec();
         let there = head.len();
         if there < size {
             // A length that the file does not have is not made room for.
@@ -209,9 +211,7 @@ pub(super) fn write(file: &Path, root: &Path, digest: &[u8; 32], tree: &Tree) ->
         .truncate(true)
         .mode(0o600)
         .open(&new)?;
-    let written = open
-        .write_all(&bytes)
-        .and_then(|()| fs::rename(&new, file));
+    let written = open.write_all(&bytes).and_then(|()| fs::rename(&new, file));
     if written.is_err() {
         let _ = fs::remove_file(&new);
     }

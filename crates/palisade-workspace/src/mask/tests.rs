@@ -1,6 +1,8 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
+use rustix::fs::{CWD, Mode, OFlags, openat};
+
 use super::*;
 
 mod as_it_changes;

@@ -65,14 +65,15 @@ pub struct News {
 }
 
 impl MaskWatch {
-    /// Takes over what was found, and asks to be told of every change. Yields what has to be masked beside it: what lies in
-    /// folders whose list was believed, and what changed since. Set `stop` when nobody waits for it any more.
+    /// Goes on from what was found, and asks to be told of every change. Yields what has to be masked beside it: what lies in
+    /// folders whose list was believed, and what changed since. Set `stop` when nobody waits for it any more: then some of that
+    /// may be in `masks`, and the rest not.
     ///
     /// # Errors
     /// The kernel gives no queue, a folder cannot be read, or it was stopped.
     pub fn start(
         rules: Arc<MaskRules>,
-        mut masks: Masks,
+        masks: &mut Masks,
         kept: Option<&Path>,
         stop: &AtomicBool,
     ) -> Result<(Self, News), MaskError> {

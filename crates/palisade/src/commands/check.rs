@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use palisade_config::Effective;
 use palisade_policy::{
-    Authority, Decision, Denial, DenialReason, FileAccess, FileDecision, HttpKind, Inspection,
-    Lands, METHODS, Permit, Request,
+    Authority, Decision, Denial, DenialReason, FileAccess, FileDecision, FilePolicy, HttpKind,
+    Inspection, Lands, METHODS, Permit, Request,
 };
 use palisade_session::SessionId;
 use palisade_workspace::{AgentAccount, WorkspaceAccess};
@@ -201,16 +201,7 @@ fn check_path(
     path: &Path,
     access: FileAccess,
 ) -> Result<bool, Failure> {
-    let account = AgentAccount::new(
-        &here.user.name,
-        here.user.uid,
-        here.user.gid,
-        &here.home,
-        "palisade",
-    );
-    let no_session = SessionId::new(SystemTime::now(), 0);
-    let tree = policy.tree(Path::new("/"), &account, &here.kept(&no_session))?;
-    let files = policy.files(&tree);
+    let files = files(policy, here)?;
     let path = real_path(&here.current_dir.join(expand_home(path, &here.home)));
     let shown = harmless(&path.display().to_string());
     let palette = Palette::for_stdout();
@@ -261,6 +252,20 @@ fn check_path(
         FileDecision::BadPath => return Err(Failure::new(format!("`{shown}` is not a path"))),
     }
     Ok(false)
+}
+
+/// Which paths a session would see here, masks aside.
+pub(super) fn files(policy: &Effective, here: &Surroundings) -> Result<FilePolicy, Failure> {
+    let account = AgentAccount::new(
+        &here.user.name,
+        here.user.uid,
+        here.user.gid,
+        &here.home,
+        "palisade",
+    );
+    let no_session = SessionId::new(SystemTime::now(), 0);
+    let tree = policy.tree(Path::new("/"), &account, &here.kept(&no_session))?;
+    Ok(policy.files(&tree))
 }
 
 /// Whether a path is masked, or is something the host runs that is not to be written.

@@ -25,6 +25,9 @@ pub(crate) struct Args {
     /// Keep the temporary folder and say where it is.
     #[arg(long)]
     keep: bool,
+    /// Show it although this machine holds a control less well than its words say, such as landlock.
+    #[arg(long, value_name = "CONTROL")]
+    accept_weaker: Vec<String>,
 }
 
 /// Runs the command.
@@ -33,7 +36,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         return agent::run(plan);
     }
     let stage = Stage::new().map_err(|error| Failure::new(format!("prepare the demo: {error}")))?;
-    let findings = stage.play();
+    let findings = stage.play(&args.accept_weaker);
     if args.keep {
         println!("\nkept: {}", stage.folder.display());
     } else {
@@ -80,7 +83,7 @@ impl Stage {
         })
     }
 
-    fn play(&self) -> Result<(Vec<Finding>, Vec<Finding>), Failure> {
+    fn play(&self, accepted: &[String]) -> Result<(Vec<Finding>, Vec<Finding>), Failure> {
         let policy = self.folder.join("policy.toml");
         fs::write(&policy, self.policy())
             .map_err(|error| Failure::new(format!("write the demo's policy: {error}")))?;
@@ -92,6 +95,7 @@ impl Stage {
         command
             .args(["run", "--quiet", "--policy"])
             .arg(&policy)
+            .args(accepted.iter().flat_map(|name| ["--accept-weaker", name]))
             .arg("--")
             .arg(&self.executable);
         let found = self.run_agent(&mut command, &inside)?;

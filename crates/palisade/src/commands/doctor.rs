@@ -6,14 +6,13 @@ mod clients;
 mod inside;
 mod workspace;
 
-use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use palisade_boundary::{Capability, CapabilityState};
 use serde_json::json;
 
-use super::policy_options::PolicyOptions;
+use super::policy_options::{PolicyOptions, as_typed};
 use crate::backends;
 use crate::failure::{Failure, NO};
 use crate::surroundings::Surroundings;
@@ -47,18 +46,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         return inside::session(&args.policy, origin);
     }
     if args.inside {
-        return inside::run(&policy_arguments(), args.json);
+        return inside::run(&as_typed("doctor", &["--inside", "--json"]), args.json);
     }
     probe(args)
-}
-
-/// The arguments as they were typed, but for those that are the doctor's own: the session takes the rest.
-fn policy_arguments() -> Vec<OsString> {
-    let own = ["--inside", "--json"];
-    let typed = std::env::args_os().skip_while(|argument| argument != "doctor");
-    let mut rest: Vec<OsString> = typed.skip(1).collect();
-    rest.retain(|argument| own.iter().all(|own| argument != own));
-    rest
 }
 
 fn probe(args: &Args) -> Result<ExitCode, Failure> {

@@ -2,14 +2,13 @@
 
 use std::ffi::OsString;
 use std::process::ExitCode;
-use std::time::SystemTime;
 
-use palisade_boundary::Enforcement;
 use palisade_config::Effective;
 use palisade_credential::Credentials;
-use palisade_session::{Plan, Request, SessionId};
 
+use super::plan::print_held;
 use super::policy_options::{PolicyOptions, load};
+use super::run::planned;
 use crate::backends;
 use crate::failure::Failure;
 use crate::surroundings::Surroundings;
@@ -55,35 +54,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
 /// How well each control would be held on this machine.
 fn print_enforcement(policy: &Effective, here: &Surroundings) -> Result<(), Failure> {
     let backend = backends::of_policy(policy, here)?;
-    let id = SessionId::new(SystemTime::now(), 0);
-    let plan = Plan::new(
-        id.clone(),
-        &Request {
-            policy,
-            argv: &["true".into()],
-            environment: &here.environment(policy),
-            home: &here.home,
-            current_dir: &here.current_dir,
-            user: &backends::user_of(policy, here)?,
-            program: None,
-            own: &here.own_folders(),
-            kept: &here.kept(&id),
-            credentials: &Credentials::none(),
-            masks_later: backend.masks_later(),
-        },
-    )?;
-    let palette = Palette::for_stdout();
-    println!("{}", palette.strong("held here"));
-    let promises = plan.promises();
-    for found in backend.assess(&plan.spec).into_iter().chain(promises) {
-        let words = found.enforcement.to_string();
-        let words = if matches!(found.enforcement, Enforcement::Enforced(_)) {
-            words
-        } else {
-            palette.warn(&words)
-        };
-        println!("  {}: {words}", found.control);
-    }
+    // Whatever the command is, it is held by the same.
+    let mut plan = planned(policy, here, &["true".into()], &Credentials::none())?;
+    plan.confirm_masks()?;
+    print_held(&plan.held(&*backend));
     if let Some(hidden) = plan.hidden() {
         masks::print_summary(hidden);
     }

@@ -1,6 +1,6 @@
-//! The options that `run`, `check` and `explain` share: which policy is meant.
+//! The options that `run`, `plan`, `check` and `explain` share: which policy is meant.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use palisade_config::{Effective, Options};
@@ -23,6 +23,9 @@ pub(crate) struct PolicyOptions {
     /// The boundary: native.
     #[arg(long, value_name = "NAME")]
     pub(crate) boundary: Option<String>,
+    /// Start although this boundary holds a control less well than its words say, such as limits.memory (palisade plan).
+    #[arg(long, value_name = "CONTROL")]
+    pub(crate) accept_weaker: Vec<String>,
     /// The project folder [default: the current directory].
     #[arg(long, value_name = "DIR")]
     pub(crate) workspace: Option<PathBuf>,
@@ -66,6 +69,7 @@ impl PolicyOptions {
             allow: self.allow.clone(),
             env: self.env.clone(),
             boundary: self.boundary.clone(),
+            accept_weaker: self.accept_weaker.clone(),
             program: program.map(Into::into),
         }
     }
@@ -84,4 +88,12 @@ pub(crate) fn load(
         backends: &backends::NAMES,
     };
     palisade_config::load(&options.options(program), &around).map_err(Failure::new)
+}
+
+/// The arguments of a command as they were typed, but for those that are its own: a session that it starts takes the rest.
+pub(crate) fn as_typed(command: &str, own: &[&str]) -> Vec<OsString> {
+    let typed = std::env::args_os().skip_while(|argument| argument != command);
+    let mut rest: Vec<OsString> = typed.skip(1).collect();
+    rest.retain(|argument| own.iter().all(|own| argument != own));
+    rest
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use palisade_boundary::{Assessment, Backend, Enforcement, Limits};
+use palisade_boundary::Backend;
 use palisade_config::Effective;
 use palisade_credential::Credentials;
 use palisade_gate::Summary;
@@ -59,33 +59,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     )?;
     let credentials = secrets::credentials(&policy)?;
     let backend = backends::of_policy(&policy, &here)?;
-    let id = SessionId::new(SystemTime::now(), random());
-    let program = lone_program(&args.command[0], &here);
-    let mut plan = Plan::new(
-        id.clone(),
-        &Request {
-            policy: &policy,
-            argv: &args.command,
-            environment: &here.environment(&policy),
-            home: &here.home,
-            current_dir: &here.current_dir,
-            user: &backends::user_of(&policy, &here)?,
-            program: program
-                .as_ref()
-                .map(|(found, real)| (found.as_path(), real.as_path())),
-            own: &here.own_folders(),
-            kept: &here.kept(&id),
-            credentials: &credentials,
-            masks_later: backend.masks_later(),
-        },
-    )?;
+    let mut plan = planned(&policy, &here, &args.command, &credentials)?;
+    let id = plan.id.clone();
     if let Some(earlier) = &args.go_on_from {
         go_on(&mut plan, &here, earlier)?;
     }
     if !args.quiet {
         say_notes(&policy);
         say_missing(&credentials);
-        say_weaker_limits(&*backend, &plan);
+        say_accepted(&policy, &*backend, &plan);
         say_writable_program(&plan);
         say_foreign_owner(&plan);
     }
@@ -98,6 +80,35 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     notices.say_held();
     let report = report.map_err(|error| failed(&error))?;
     finish(args, &here, &id, &report)
+}
+
+/// The plan of a session of this command.
+pub(super) fn planned(
+    policy: &Effective,
+    here: &Surroundings,
+    command: &[OsString],
+    credentials: &Credentials,
+) -> Result<Plan, Failure> {
+    let id = SessionId::new(SystemTime::now(), random());
+    let program = command.first().and_then(|name| lone_program(name, here));
+    let plan = Plan::new(
+        id.clone(),
+        &Request {
+            policy,
+            argv: command,
+            environment: &here.environment(policy),
+            home: &here.home,
+            current_dir: &here.current_dir,
+            user: &backends::user_of(policy, here)?,
+            program: program
+                .as_ref()
+                .map(|(found, real)| (found.as_path(), real.as_path())),
+            own: &here.own_folders(),
+            kept: &here.kept(&id),
+            credentials,
+        },
+    )?;
+    Ok(plan)
 }
 
 /// Lets the session start on what an earlier one changed.
@@ -124,10 +135,11 @@ fn go_on(plan: &mut Plan, here: &Surroundings, earlier: &str) -> Result<(), Fail
     })
 }
 
-fn failed(error: &RunError) -> Failure {
+/// A session that could not be run, with what to do about it.
+pub(super) fn failed(error: &RunError) -> Failure {
     let failure = Failure::new(error);
     match error.fix() {
-        Some(fix) => failure.hint(fix),
+        Some(fix) => failure.hint(harmless(fix)),
         None => failure,
     }
 }
@@ -150,21 +162,23 @@ fn say_missing(credentials: &Credentials) {
     }
 }
 
-/// A limit that holds less well than its words is said each time: it is the person's to accept. Nothing is looked at where
-/// the policy names no limit.
-fn say_weaker_limits(backend: &dyn Backend, plan: &Plan) {
-    if plan.spec.limits == Limits::default() {
+/// What is held less well here is said each time, although it was accepted. Nothing is looked at where nothing was.
+fn say_accepted(policy: &Effective, backend: &dyn Backend, plan: &Plan) {
+    if policy.accept_weaker.is_empty() {
         return;
     }
-    for Assessment {
-        control,
-        enforcement,
-    } in backend.assess(&plan.spec)
-    {
-        let named = control.starts_with("limits.");
-        if named && !matches!(enforcement, Enforcement::Enforced(_)) {
-            eprintln!("palisade: note: {control}: {enforcement}");
-        }
+    let held = plan.held(backend);
+    let weaker = held.iter().filter(|held| held.weakness().is_some());
+    let weaker: Vec<String> = weaker
+        .filter_map(|held| Some((held.assessment.control, held.accepted.as_ref()?)))
+        .map(|(control, source)| format!("{control} (accepted by {})", harmless(source.as_str())))
+        .collect();
+    if !weaker.is_empty() {
+        eprintln!(
+            "palisade: note: weaker on the {} boundary here: {}; `palisade plan` says why",
+            backend.name(),
+            weaker.join(", ")
+        );
     }
 }
 
@@ -328,7 +342,7 @@ fn not_started(args: &Args, here: &Surroundings, errno: i32) -> Failure {
 
 /// The program on the host, if it is one that runs on its own: a script needs what lies beside it, and showing only the
 /// script would end in a riddle.
-pub(super) fn lone_program(program: &OsStr, here: &Surroundings) -> Option<(PathBuf, PathBuf)> {
+fn lone_program(program: &OsStr, here: &Surroundings) -> Option<(PathBuf, PathBuf)> {
     let found = find_on_host(program, here)?;
     // Without `..` in it, and yet by the name it was called by.
     let found = found
@@ -359,7 +373,7 @@ fn find_on_host(program: &OsStr, here: &Surroundings) -> Option<PathBuf> {
 }
 
 /// Only keeps two sessions that start in the same second apart, so a failure of the kernel's source is no failure here.
-pub(super) fn random() -> u32 {
+fn random() -> u32 {
     let mut bytes = [0u8; 4];
     match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
         Ok(4) => u32::from_ne_bytes(bytes),

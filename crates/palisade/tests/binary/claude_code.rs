@@ -70,6 +70,36 @@ each_identity! {
         lab.expect_allowed(API);
     }
 
+    fn a_task_under_review_lands_when_it_is_applied(who) {
+        let lab = lab(who);
+        let target = lab.workspace().join("NOTES.md");
+        lab.write(&target, "one\n");
+        lab.write(&lab.workspace().join(".env"), "TOKEN=S3CRET\n");
+        let script = vec![
+            ToolCall::new("Read", json!({ "file_path": target })),
+            ToolCall::new("Edit", json!({ "file_path": target, "old_string": "one", "new_string": "two" })),
+            ToolCall::new("Bash", json!({ "command": "cat .env; mkdir -p .husky; echo evil > .husky/pre-commit; echo done", "description": "look" })),
+        ];
+        let api = MessagesApi::new(script, "The task is done.").require_key(KEY);
+        let authority = Authority::new();
+        let server = Server::https(api.clone(), &authority, &[API]);
+        let policy = Policy::new()
+            .extends(&["claude-code"])
+            .resolve(&format!("{API}:443"), server.address())
+            .trust(&authority);
+        task(&lab, policy, &["--access", "review"])?.expect(0).expect_output("The task is done.");
+
+        let results = api.results();
+        assert!(results.len() == 3 && results.iter().all(|result| !result.is_error), "{results:?}");
+        assert!(results[2].text.contains("done") && !results[2].text.contains("S3CRET"), "{results:?}");
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "one\n", "nothing lands by itself");
+        let review = lab.palisade(["review"]).run().expect(0);
+        review.expect_output("-one").expect_output("+two").expect_output(".husky/pre-commit");
+        lab.palisade(["apply", "--yes", "--except", ".husky/**"]).run();
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "two\n");
+        assert!(!lab.workspace().join(".husky/pre-commit").exists());
+    }
+
     fn a_conversation_on_a_terminal(who) {
         let lab = lab(who);
         let folder = claude::folder()?;

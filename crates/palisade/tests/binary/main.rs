@@ -2,10 +2,6 @@
 //!
 //! Each test runs palisade as root and as an ordinary user. What a test needs and the machine lacks is a listed skip.
 #![forbid(unsafe_code)]
-#![allow(
-    clippy::print_stdout,
-    reason = "the table of attempts is for the person who runs the tests"
-)]
 
 mod claude_code;
 mod clients;
@@ -22,10 +18,12 @@ mod limits;
 mod masks;
 mod options;
 mod pending;
+mod plan;
 mod policy_errors;
 mod status;
 mod terminal;
 mod transfer;
+mod verify;
 mod workspace;
 
 use palisade_test_support::{Identity, Lab};

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::place::{Binaries, Place, places};
 use super::statistics::Times;
@@ -72,28 +72,44 @@ fn starts(binaries: &Binaries, place: &Place) -> Done {
     }
     // What was just made could change once more without a newer time, so a list of it is not believed yet.
     std::thread::sleep(Duration::from_secs(3));
-    let mut times: Vec<Times> = ways.iter().map(|_| Times::default()).collect();
+    let mut starts: Vec<Times> = ways.iter().map(|_| Times::default()).collect();
+    let mut wholes: Vec<Times> = ways.iter().map(|_| Times::default()).collect();
     for round in 0..STARTS + WARM_UP {
-        for (way, times) in ways.iter().zip(&mut times) {
-            let time = once(place, &way.1, &place.workspace())?;
+        for (at, way) in ways.iter().enumerate() {
+            let (start, whole) = started(place, &way.1)?;
             if round >= WARM_UP {
-                times.push(time);
+                starts[at].push(start);
+                wholes[at].push(whole);
             }
         }
     }
     println!(
-        "start by size of the workspace, as {}: `true` in a session, lists warm, {STARTS} interleaved runs",
+        "start by size of the workspace, as {}: lists warm, {STARTS} interleaved runs, medians and ratios to the empty one",
         place.user
     );
-    for ((name, _), time) in ways.iter().zip(&times) {
+    for (at, (name, _)) in ways.iter().enumerate() {
         println!(
-            "  {name:<40} median {:>8.2?}  p90 {:>8.2?}  {:.2} of empty",
-            time.median(),
-            time.quantile(0.9),
-            time.paired_ratio(&times[0])
+            "  {name:<40} until the command runs {:>8.2?} {:.2}  to the end of the session {:>8.2?} {:.2}",
+            starts[at].median(),
+            starts[at].paired_ratio(&starts[0]),
+            wholes[at].median(),
+            wholes[at].paired_ratio(&wholes[0])
         );
     }
     Ok(())
+}
+
+/// How long until a session's command says what time it is, and how long until the session's end.
+fn started(place: &Place, words: &[String]) -> Done<(Duration, Duration)> {
+    let clock = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_err(|error| format!("read the clock: {error}"))?;
+    let begun = Instant::now();
+    let text = said(place, words, &place.workspace())?;
+    let whole = begun.elapsed();
+    let told = text.trim().parse().map(Duration::from_nanos);
+    let told = told.map_err(|_| format!("{} says {text:?}", words.join(" ")))?;
+    Ok((told.saturating_sub(clock), whole))
 }
 
 fn session(binaries: &Binaries, workspace: &Path, policy: Option<&Path>) -> Vec<String> {
@@ -107,7 +123,7 @@ fn session(binaries: &Binaries, workspace: &Path, policy: Option<&Path>) -> Vec<
     if let Some(policy) = policy {
         words.extend(["--policy".into(), policy.display().to_string()]);
     }
-    words.extend(["--".into(), "true".into()]);
+    words.extend(["--", "date", "+%s%N"].map(str::to_owned));
     words
 }
 
@@ -219,7 +235,7 @@ fn builds(binaries: &Binaries, place: &Place) -> Done {
             );
             let policy = place.write(&format!("build-{access}.toml"), &text)?;
             let mut words = session(binaries, &build.folder, Some(&policy));
-            words.truncate(words.len() - 1);
+            words.truncate(words.len() - 2);
             words.extend(["sh", "-c", script.as_str()].map(str::to_owned));
             ways.push((access, words));
         }

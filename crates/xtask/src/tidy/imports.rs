@@ -6,7 +6,7 @@ use std::path::Path;
 use super::Findings;
 
 /// A crate and those of ours that it may depend on.
-const MAY_IMPORT: [(&str, &[&str]); 18] = [
+const MAY_IMPORT: [(&str, &[&str]); 19] = [
     ("palisade-policy", &[]),
     ("palisade-protocol", &[]),
     ("palisade-sys", &[]),
@@ -55,8 +55,10 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
             "native",
             "oci",
             "microvm",
+            "conformance",
         ],
     ),
+    ("palisade-conformance", &["sys"]),
     ("palisade-guest", &["protocol", "sys"]),
     ("palisade-test-support", &[]),
     ("xtask", &["config"]),

@@ -155,10 +155,11 @@ fn without_groups_each_limit_says_how_it_falls_short() {
         choice.judge_cpus(Some(0.5), &here),
         Some(choice.judge_processes(&here)),
     ] {
-        let Some(Enforcement::Weaker(why)) = judged else {
+        let Some(Enforcement::Weaker(weakness)) = judged else {
             panic!("{judged:?}");
         };
-        assert!(why.contains("systemd-run --user --scope"), "{why}");
+        let fix = weakness.fix.expect("a fix");
+        assert!(fix.contains("systemd-run --user --scope"), "{fix}");
     }
     let recent = Surroundings {
         kernel: (6, 1),

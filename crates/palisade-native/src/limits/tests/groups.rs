@@ -65,11 +65,15 @@ fn quota() -> Outcome {
         assert!(well, "{printed}");
         printed.parse().expect("a share of one processor")
     };
-    let held = share(&mut by_groups(&cpus(0.5))?);
-    let free = share(&mut by_groups(&cpus(64.0))?);
-    // A busy machine may give less than the quota, never much more: one period at each end is 0.1.
-    assert!((0.05..0.7).contains(&held), "{held} of a processor used");
-    assert!(free > held, "{free} without a quota, {held} with");
+    // So little that a busy machine gives it too. Never much more: one period at each end is 0.02.
+    let held = share(&mut by_groups(&cpus(0.1))?);
+    assert!((0.01..0.2).contains(&held), "{held} of a processor used");
+    // Without a quota a machine that does much else gives little at times, and more when it is asked again.
+    let mut free = Vec::new();
+    while !free.iter().any(|free| *free > held * 1.5) {
+        assert!(free.len() < 20, "{free:?} without a quota, {held} with");
+        free.push(share(&mut by_groups(&cpus(64.0))?));
+    }
     Ok(())
 }
 

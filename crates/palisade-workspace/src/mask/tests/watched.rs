@@ -15,8 +15,8 @@ struct Watching<'a> {
 impl<'a> Watching<'a> {
     fn new(world: &'a World) -> Self {
         let rules = world.rules(&[], &[]);
-        let masks = world.find(&rules, true);
-        let (watch, news) = MaskWatch::start(Arc::new(rules), masks, None, &NEVER).unwrap();
+        let mut masks = world.find(&rules, true);
+        let (watch, news) = MaskWatch::start(Arc::new(rules), &mut masks, None, &NEVER).unwrap();
         assert_eq!(news.masks, []);
         assert_eq!(watch.unwatched(), 0);
         Self { world, watch }
@@ -74,15 +74,34 @@ fn what_took_the_place_of_a_masked_file_before_the_watch_began_is_masked_again()
     world.put("a/.env", "x");
     world.put("b/x", "x");
     let rules = world.rules(&[], &[]);
-    let masks = world.find(&rules, true);
+    let mut masks = world.find(&rules, true);
     world.put("new", "y");
     fs::rename(world.root.join("new"), world.root.join("a/.env")).unwrap();
-    let (_, news) = MaskWatch::start(Arc::new(rules), masks, None, &NEVER).unwrap();
+    let (_, news) = MaskWatch::start(Arc::new(rules), &mut masks, None, &NEVER).unwrap();
     assert!(
         news.masks
             .iter()
             .any(|mask| mask.path == world.root.join("a/.env"))
     );
+}
+
+#[test]
+fn what_came_is_known_though_the_watch_was_given_up() {
+    let world = World::new();
+    world.put("a/x", "x");
+    for kept in [true, false] {
+        let rules = world.rules(&[], &[]);
+        let mut masks = world.find(&rules, kept);
+        let before = masks.protected();
+        world.put(&format!("{kept}/.husky/pre-commit"), "x");
+        let stop = AtomicBool::new(true);
+        let rules = Arc::new(rules);
+        let watch = MaskWatch::start(Arc::clone(&rules), &mut masks, None, &stop);
+        assert!(watch.is_err(), "nobody waits for it");
+        let came = masks.protected_since(&rules, None, &before).unwrap();
+        let expected = world.root.join(format!("{kept}/.husky"));
+        assert_eq!(came, [expected].into());
+    }
 }
 
 #[test]

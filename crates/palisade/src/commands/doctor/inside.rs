@@ -7,15 +7,14 @@ use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::SystemTime;
 
 use palisade_credential::Credentials;
 use palisade_policy::{Authority, HostPattern, NetworkPolicy, Ports, Rule, Source};
-use palisade_session::{Handed, Origin, Plan, Request, SessionId};
+use palisade_session::{Handed, Origin};
 use serde_json::json;
 
 use super::super::policy_options::{PolicyOptions, load};
-use super::super::run::{lone_program, random};
+use super::super::run::{failed, planned};
 use super::agent::Tried;
 use crate::backends;
 use crate::failure::{FAILED, Failure, NO};
@@ -137,7 +136,6 @@ pub(super) fn session(options: &PolicyOptions, origin: SocketAddr) -> Result<Exi
     policy.network = network(origin)?;
     policy.credentials.clear();
     let backend = backends::of_policy(&policy, &here)?;
-    let program = lone_program(own.as_os_str(), &here);
     let argv = [
         own.into_os_string(),
         "doctor".into(),
@@ -145,25 +143,7 @@ pub(super) fn session(options: &PolicyOptions, origin: SocketAddr) -> Result<Exi
         HOST.into(),
     ];
     let credentials = Credentials::none();
-    let id = SessionId::new(SystemTime::now(), random());
-    let mut plan = Plan::new(
-        id.clone(),
-        &Request {
-            policy: &policy,
-            argv: &argv,
-            environment: &here.environment(&policy),
-            home: &here.home,
-            current_dir: &here.current_dir,
-            user: &backends::user_of(&policy, &here)?,
-            program: program
-                .as_ref()
-                .map(|(found, real)| (found.as_path(), real.as_path())),
-            own: &here.own_folders(),
-            kept: &here.kept(&id),
-            credentials: &credentials,
-            masks_later: backend.masks_later(),
-        },
-    )?;
+    let mut plan = planned(&policy, &here, &argv, &credentials)?;
     plan.accept_servers_of(&pem);
     let notices = Notices::new();
     let handed = Handed {
@@ -172,7 +152,8 @@ pub(super) fn session(options: &PolicyOptions, origin: SocketAddr) -> Result<Exi
     };
     let report = palisade_session::run(plan, handed, &*backend, &here.state);
     notices.say_held();
-    let status = report?.outcome.status();
+    let report = report.map_err(|error| failed(&error))?;
+    let status = report.outcome.status();
     Ok(ExitCode::from(u8::try_from(status).unwrap_or(FAILED)))
 }
 

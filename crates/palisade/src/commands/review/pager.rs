@@ -16,9 +16,9 @@ pub(crate) fn through(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> i
         let mut out = BufWriter::new(io::stdout().lock());
         return write(&mut out).and_then(|()| out.flush());
     };
-    // Ctrl-C is for the pager, which stops searching.
-    let _held = Interrupts::hold()?;
     let mut pager = start(named)?;
+    // Ctrl-C is for the pager, which stops searching. It runs already, so that it does not inherit this.
+    let _held = Interrupts::hold()?;
     // Taken, so that the pager sees the end when it is dropped.
     let mut input = pager.stdin.take().map(BufWriter::new);
     let written = match &mut input {
