@@ -64,7 +64,7 @@ impl GateThread {
     /// Tells the gate to end, without waiting.
     pub(crate) fn stop(&mut self) {
         if let Some(stop) = self.stop.take() {
-            // A gate that ended on its own is no longer listening, which the join reports.
+            // A gate that ended on its own is no longer listening, and has said why.
             let _ = stop.send(());
         }
     }

@@ -169,7 +169,9 @@ pub fn run(
         masks.stop();
     }
     let changed = kept.and_then(|kept| kept.conclude(&log.record));
-    let masked = masks.map(MaskKeeper::finish).transpose();
+    // Elsewhere nothing of the agent's lands before it is reviewed.
+    let lands = plan.access == WorkspaceAccess::Write;
+    let masked = masks.map(|masks| masks.finish(lands)).transpose();
     let summary = gate
         .finish()
         .map_err(|error| RunError::Gate(error.to_string()))?;
@@ -187,11 +189,7 @@ pub fn run(
     };
     log.close(&plan, state, &outcome, &summary)?;
     let came = masked.ok().flatten().unwrap_or_default();
-    let to_look_at = if plan.access == WorkspaceAccess::Write {
-        to_look_at(came)
-    } else {
-        Vec::new()
-    };
+    let to_look_at = if lands { to_look_at(came) } else { Vec::new() };
     Ok(Report {
         outcome,
         gate: summary,

@@ -90,14 +90,15 @@ impl MaskKeeper {
         }
     }
 
-    /// Ends it and yields what came that the host would run.
-    pub(crate) fn finish(mut self) -> io::Result<BTreeSet<PathBuf>> {
+    /// Ends it and yields what came that the host would run. Before watching began that takes a look at each folder, which is
+    /// only taken where it is `wanted`.
+    pub(crate) fn finish(mut self, wanted: bool) -> io::Result<BTreeSet<PathBuf>> {
         self.stop();
         if let Some(watcher) = self.watcher {
             let joined = watcher.thread.join();
             return joined.unwrap_or_else(|_| Err(io::Error::other("its thread panicked")));
         }
-        let Some((mut hidden, _)) = self.waiting else {
+        let Some((mut hidden, _)) = self.waiting.filter(|_| wanted) else {
             return Ok(BTreeSet::new());
         };
         let before = hidden.masks.protected();

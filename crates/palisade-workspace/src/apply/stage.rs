@@ -135,7 +135,8 @@ impl Engine<'_> {
         Ok(())
     }
 
-    /// Makes another name of a file that waits or is there. False where it is not the same after all.
+    /// Makes another name of a file that waits or is there. False where it is not the same after all, or where that cannot be
+    /// seen: an ordinary user who takes the right to read from a file and gives it another name gets two files.
     fn stage_link(
         &mut self,
         step: &Step,

@@ -8,29 +8,38 @@ use palisade_test_support::each_identity;
 use palisade_workspace::apply::{Allow, Applied, LeavingLinks, Left, LeftReason, Selection};
 use palisade_workspace::changes::Pending;
 use proptest::prelude::prop;
-use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
 
 use crate::again::{self, Place, inside, shown};
 use crate::operation::{self, Operation};
 
-/// Cases a run; each starts two processes.
+/// Cases a run; each starts two processes. They are the same in each run, so that it says something of what was changed.
 const CASES: &str = "150";
+/// So many others by chance, where this says so.
+const MORE: &str = "PALISADE_TEST_RANDOM_CASES";
 
 each_identity! {
     fn work_in_a_session_applied_is_work_on_the_workspace(who) {
         again::needs()?;
         let place = Place::new(who, None);
-        place.run("property", &[CASES.into()]);
+        place.run("property", &[CASES.into(), "same".into()]);
+        if let Some(cases) = std::env::var_os(MORE) {
+            place.run("property", &[cases, "random".into()]);
+        }
     }
 }
 
-/// Arguments: how many cases.
+/// Arguments: how many cases, and which.
 pub(crate) fn run(arguments: &[OsString]) {
     let wanted = arguments[0].to_str().unwrap().parse().unwrap();
     let config = Config {
         cases: wanted,
         failure_persistence: None,
         max_shrink_iters: 300,
+        rng_seed: match arguments[1].to_str() {
+            Some("same") => RngSeed::Fixed(0),
+            _ => RngSeed::Random,
+        },
         ..Config::default()
     };
     let mut runner = TestRunner::new(config);

@@ -135,9 +135,11 @@ fn same_contents(one: &Entry, other: &Entry) -> bool {
 }
 
 /// Which paths are one file. Those that are as they were at the start are left out: making two equal files one is no change.
+/// So are those that their owner may not read: an ordinary user cannot see that they are still what they were.
 fn groups(tree: &Tree, start: &Tree) -> Vec<Vec<PathBuf>> {
     let mut groups: BTreeMap<u64, Vec<PathBuf>> = BTreeMap::new();
-    for (path, entry) in tree.iter().filter(|(_, entry)| entry.kind == "file") {
+    let readable = |entry: &Entry| entry.kind == "file" && entry.mode & 0o400 != 0;
+    for (path, entry) in tree.iter().filter(|(_, entry)| readable(entry)) {
         let begun = start.get(path);
         if begun.is_none_or(|begun| !same_contents(begun, entry) || begun.mode != entry.mode) {
             groups.entry(entry.inode).or_default().push(path.clone());

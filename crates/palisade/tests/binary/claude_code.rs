@@ -40,6 +40,24 @@ fn task(
     Ok(done)
 }
 
+/// Runs one task whose model says what the script says, to its end.
+fn scripted(
+    lab: &Lab,
+    script: Vec<ToolCall>,
+    options: &[&str],
+) -> Result<(MessagesApi, Server), palisade_test_support::Skip> {
+    let api = MessagesApi::new(script, "The task is done.").require_key(KEY);
+    let authority = Authority::new();
+    let server = Server::https(api.clone(), &authority, &[API]);
+    let policy = Policy::new()
+        .extends(&["claude-code"])
+        .resolve(&format!("{API}:443"), server.address())
+        .trust(&authority);
+    let done = task(lab, policy, options)?.expect(0);
+    done.expect_output("The task is done.");
+    Ok((api, server))
+}
+
 each_identity! {
     fn a_task_edits_a_file(who) {
         let lab = lab(who);
@@ -48,15 +66,7 @@ each_identity! {
             ToolCall::new("Write", json!({ "file_path": target, "content": "one\n" })),
             ToolCall::new("Bash", json!({ "command": "echo two >> NOTES.md; id -u; cat /etc/shadow", "description": "append" })),
         ];
-        let api = MessagesApi::new(script, "The task is done.").require_key(KEY);
-        let authority = Authority::new();
-        let server = Server::https(api.clone(), &authority, &[API]);
-        let policy = Policy::new()
-            .extends(&["claude-code"])
-            .resolve(&format!("{API}:443"), server.address())
-            .trust(&authority);
-        let done = task(&lab, policy, &[])?.expect(0);
-        done.expect_output("The task is done.");
+        let (api, server) = scripted(&lab, script, &[])?;
 
         assert_eq!(std::fs::read_to_string(&target).unwrap(), "one\ntwo\n");
         let results = api.results();
@@ -80,14 +90,7 @@ each_identity! {
             ToolCall::new("Edit", json!({ "file_path": target, "old_string": "one", "new_string": "two" })),
             ToolCall::new("Bash", json!({ "command": "cat .env; mkdir -p .husky; echo evil > .husky/pre-commit; echo done", "description": "look" })),
         ];
-        let api = MessagesApi::new(script, "The task is done.").require_key(KEY);
-        let authority = Authority::new();
-        let server = Server::https(api.clone(), &authority, &[API]);
-        let policy = Policy::new()
-            .extends(&["claude-code"])
-            .resolve(&format!("{API}:443"), server.address())
-            .trust(&authority);
-        task(&lab, policy, &["--access", "review"])?.expect(0).expect_output("The task is done.");
+        let (api, _server) = scripted(&lab, script, &["--access", "review"])?;
 
         let results = api.results();
         assert!(results.len() == 3 && results.iter().all(|result| !result.is_error), "{results:?}");
