@@ -24,7 +24,7 @@ const SAME: [&str; 13] = [
 ];
 
 /// Those that are not, and why.
-const OTHER: [(&str, &str); 20] = [
+const OTHER: [(&str, &str); 19] = [
     ("the_secret_is_nowhere_but_upstream", NATIVE_PROCESSES),
     (
         "killing_palisade_ends_everything_and_leaves_nothing::as_root",
@@ -37,10 +37,6 @@ const OTHER: [(&str, &str); 20] = [
     (
         "a_program_named_by_the_person",
         "/proc/self/exe is the guest, which anybody inside may run: it has no rights of its own",
-    ),
-    (
-        "the_window_size_is_the_terminals",
-        "the engine's client tells of a change later",
     ),
     (
         "what_the_host_runs_is_kept_from_a_writable_workspace::as_root",
