@@ -129,7 +129,7 @@ fn selection() -> String {
 }
 
 /// A docker daemon of this run's own: beside any other, without bridge and packet rules, in a folder of its own.
-struct Daemon {
+pub(crate) struct Daemon {
     process: Child,
     folder: PathBuf,
 }
@@ -140,6 +140,14 @@ impl Daemon {
     const PAUSE: Duration = Duration::from_millis(100);
     /// The user that tests take on when root runs them.
     const GROUP: &str = "1000";
+
+    /// One where this user can start one and it is installed.
+    pub(crate) fn if_there(folder: &Path) -> Done<Option<Self>> {
+        if !shell::is_root() || shell::program("dockerd").is_none() {
+            return Ok(None);
+        }
+        Self::start(folder).map(Some)
+    }
 
     fn start(folder: &Path) -> Done<Self> {
         let failed = |error: std::io::Error| format!("start dockerd: {error}");
@@ -176,7 +184,7 @@ impl Daemon {
         Err(format!("dockerd does not answer:\n{log}"))
     }
 
-    fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("unix://{}", self.folder.join("socket").display())
     }
 
