@@ -92,6 +92,14 @@ pub trait Running {
 
 /// Lays masks over paths inside while the agent runs.
 pub trait Masker: Send {
+    /// What appears is watched from now on, so that a hand that takes time to be made should be on its way.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    fn prepare(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Lays something empty and read-only over a path inside. A path that is gone, or is a link by now, is left alone,
     /// as is one that is masked already. Says whether a mask was laid.
     ///

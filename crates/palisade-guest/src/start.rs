@@ -5,7 +5,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use palisade_protocol::{GUEST_PLAN, GUEST_SOCKET, GuestPlan, InitEvent, InitRequest, SetupStep};
+use palisade_protocol::{
+    GUEST_PLAN, GUEST_SOCKET, GuestPlan, HAND_PLAN, InitEvent, InitRequest, SetupStep,
+};
 use palisade_sys::clone::Stack;
 use palisade_sys::process::close_all_from;
 use palisade_sys::signal;
@@ -16,11 +18,12 @@ use rustix::process::{Gid, Uid, chdir};
 use rustix::termios::{tcgetwinsize, tcsetwinsize};
 
 use crate::agent::{self, AgentPlan, Writable, landlock_abi};
+use crate::hand::Namespaces;
 use crate::network::{self, NetworkPlan};
 use crate::program::program;
 use crate::serve::serve;
 use crate::streams::{self, StreamRights};
-use crate::{At, Connection, Fault, Post, filter, rights};
+use crate::{At, Connection, Fault, Post, filter, hand, rights};
 
 /// Why nothing could even be reported: the session's folder is not what it should be.
 #[derive(Debug)]
@@ -51,8 +54,12 @@ impl std::error::Error for NoSession {}
 /// There is no session.
 pub fn run(folder: &Path) -> Result<u8, NoSession> {
     let bytes = std::fs::read(folder.join(GUEST_PLAN)).map_err(NoSession::Plan)?;
+    let call = || call(&folder.join(GUEST_SOCKET)).map_err(NoSession::Connect);
+    if bytes == HAND_PLAN {
+        return Ok(hand::program::run(&call()?));
+    }
     let plan = GuestPlan::decode(&bytes).map_err(|_| NoSession::Malformed)?;
-    let control = call(&folder.join(GUEST_SOCKET)).map_err(NoSession::Connect)?;
+    let control = call()?;
     let post = Post {
         control: Connection(control),
         terminal: terminal(),
@@ -109,6 +116,12 @@ fn build(plan: &GuestPlan, post: &Post) -> Result<AgentPlan, Fault> {
     let mut agent = agent_plan(plan)?;
     let mut network = NetworkPlan::new(plan.egress.clone());
     network::set_up(&mut network)?;
+    // Later they are no longer shown.
+    let namespaces = Namespaces::of("self").at(SetupStep::HandOver, 1)?;
+    network
+        .outbox
+        .push_namespaces(namespaces)
+        .at(SetupStep::HandOver, 2)?;
     if let Some(identity) = plan.identity {
         become_the_agent(plan, identity)?;
     }

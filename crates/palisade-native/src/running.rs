@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use palisade_boundary::{AgentEvent, BoundarySpec, Masker, Request, Running, StartError};
+use palisade_guest::hand::Namespaces;
 use palisade_guest::handover::{Message, receive};
 use palisade_protocol::{EgressEndpoint, InitEvent, InitRequest};
 use palisade_sys::clone::Child;
@@ -16,7 +17,7 @@ use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_si
 use crate::explain::{cannot, failed_step};
 use crate::freeze::{Frozen, freeze};
 use crate::limits::{LimitsPlan, Watch};
-use crate::masker::{Namespaces, NativeMasker};
+use crate::masker::NativeMasker;
 
 /// How long building may take. It takes milliseconds; a host path on a dead network file system takes for ever.
 const BUILD_DEADLINE: Duration = Duration::from_secs(10);
@@ -57,6 +58,7 @@ impl Running for NativeRunning {
             Some(Message {
                 event: InitEvent::Ready,
                 sockets,
+                ..
             }) => Ok(EgressEndpoint::Sockets(sockets)),
             Some(Message {
                 event: InitEvent::Failed { step, index, errno },

@@ -30,6 +30,7 @@ mod flags;
 mod folder;
 mod image;
 mod inspect;
+mod masker;
 mod probe;
 mod profile;
 mod running;

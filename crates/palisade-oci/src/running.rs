@@ -6,7 +6,8 @@ use std::process::{Child, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use palisade_boundary::{AgentEvent, Request, Running, StartError};
+use palisade_boundary::{AgentEvent, Masker, Request, Running, StartError};
+use palisade_guest::hand::Namespaces;
 use palisade_guest::handover::{Message, receive};
 use palisade_protocol::{EgressEndpoint, InitEvent, InitRequest, SetupStep};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -17,6 +18,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use crate::engine::{Engine, cannot};
 use crate::flags::Wanted;
 use crate::folder::SessionFolder;
+use crate::masker::{ContainerMasker, HandContainer};
 use crate::{inspect, stale};
 
 /// How long an engine may take to start a container. It takes a quarter of a second; on a busy machine many times that.
@@ -57,6 +59,8 @@ pub(crate) struct ContainerRunning {
     stands: bool,
     told_the_end: bool,
     ended: bool,
+    /// Where more may have to be masked.
+    inside: Option<Namespaces>,
     /// Removes what others left over, meanwhile.
     stale: Option<JoinHandle<()>>,
 }
@@ -91,6 +95,7 @@ impl ContainerRunning {
             stands: false,
             told_the_end: false,
             ended: false,
+            inside: None,
             stale: None,
         })
     }
@@ -126,7 +131,11 @@ impl ContainerRunning {
             Some(Message {
                 event: InitEvent::Ready,
                 sockets,
-            }) => Ok(EgressEndpoint::Sockets(sockets)),
+                namespaces,
+            }) => {
+                self.inside = namespaces;
+                Ok(EgressEndpoint::Sockets(sockets))
+            }
             Some(Message {
                 event: InitEvent::Failed { step, index, errno },
                 ..
@@ -258,6 +267,16 @@ impl Running for ContainerRunning {
         })
     }
 
+    fn masker(&mut self) -> io::Result<Option<Box<dyn Masker>>> {
+        let Some(inside) = self.inside.take() else {
+            return Ok(None);
+        };
+        let parts = &self.parts;
+        let (guest, image) = (&parts.wanted.guest, &parts.wanted.image);
+        let container = HandContainer::new(parts.engine, &parts.folder, guest, image);
+        Ok(Some(Box::new(ContainerMasker::new(inside, container))))
+    }
+
     fn kill(&mut self) {
         if std::mem::replace(&mut self.ended, true) {
             return;
@@ -293,14 +312,14 @@ impl Drop for ContainerRunning {
     }
 }
 
-fn descriptor(child: &Child) -> io::Result<OwnedFd> {
+pub(crate) fn descriptor(child: &Child) -> io::Result<OwnedFd> {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let pid = pid.ok_or(io::ErrorKind::NotFound)?;
     Ok(pidfd_open(pid, PidfdFlags::empty())?)
 }
 
 /// Waits until one of these is readable, and says which.
-fn wait(sources: &[&OwnedFd], limit: Duration) -> io::Result<Option<usize>> {
+pub(crate) fn wait(sources: &[&OwnedFd], limit: Duration) -> io::Result<Option<usize>> {
     let deadline = Instant::now() + limit;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());

@@ -177,8 +177,7 @@ impl Lab {
         for (index, argument) in arguments.into_iter().enumerate() {
             invocation = invocation.args([argument.as_ref()]);
             if index == 0 && argument.as_ref() == "run" && self.contained {
-                invocation =
-                    invocation.args(["--boundary", "container", "--accept-weaker", "masks"]);
+                invocation = invocation.args(["--boundary", "container"]);
             }
         }
         invocation

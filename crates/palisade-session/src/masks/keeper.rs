@@ -149,6 +149,7 @@ fn watch(
         kept,
     } = hidden;
     let before = masks.protected();
+    layer.masker.prepare()?;
     let started = MaskWatch::start(Arc::clone(&rules), &mut masks, Some(&kept), stopping);
     if stopping.load(Ordering::Relaxed) && started.is_err() {
         // The session ended meanwhile.
