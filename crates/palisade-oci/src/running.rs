@@ -57,6 +57,8 @@ pub(crate) struct ContainerRunning {
     begin: bool,
     /// Whether all is known to be right.
     stands: bool,
+    /// Whether the engine has stopped everything inside, for good.
+    frozen: bool,
     told_the_end: bool,
     ended: bool,
     /// Where more may have to be masked.
@@ -93,6 +95,7 @@ impl ContainerRunning {
             control: None,
             begin: false,
             stands: false,
+            frozen: false,
             told_the_end: false,
             ended: false,
             inside: None,
@@ -277,6 +280,14 @@ impl Running for ContainerRunning {
         Ok(Some(Box::new(ContainerMasker::new(inside, container))))
     }
 
+    fn freeze(&mut self) -> io::Result<&'static str> {
+        let pause = ["pause", &self.parts.container];
+        let paused = self.parts.engine.ask("freeze the container", &pause);
+        paused.map_err(io::Error::other)?;
+        self.frozen = true;
+        Ok("the container engine")
+    }
+
     fn kill(&mut self) {
         if std::mem::replace(&mut self.ended, true) {
             return;
@@ -288,7 +299,9 @@ impl Running for ContainerRunning {
         } else {
             END_DEADLINE
         };
-        let removed = self.stands && self.wait_for_end(limit).is_some();
+        // What is frozen does not even hear of that.
+        let hears = self.stands && !self.frozen;
+        let removed = hears && self.wait_for_end(limit).is_some();
         if !removed {
             let remove = ["rm", "--force", "--volumes", &self.parts.container];
             let _ = self.parts.engine.ask("remove the container", &remove);

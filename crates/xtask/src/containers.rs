@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::shell::{self, Done};
 
 /// The tests that are about what every boundary does.
-const SAME: [&str; 13] = [
+const SAME: [&str; 14] = [
     "claude_code::",
     "containers::",
     "credentials::",
@@ -20,11 +20,13 @@ const SAME: [&str; 13] = [
     "pending::session",
     "status::",
     "terminal::",
+    "verify::",
     "workspace::",
 ];
 
 /// Those that are not, and why.
-const OTHER: [(&str, &str); 20] = [
+const OTHER: [(&str, &str); 21] = [
+    ("what_the_policy_opens_is_open::as_root", SAME_IDS),
     ("the_secret_is_nowhere_but_upstream", NATIVE_PROCESSES),
     (
         "killing_palisade_ends_everything_and_leaves_nothing::as_root",
