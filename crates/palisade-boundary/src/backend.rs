@@ -77,6 +77,15 @@ pub trait Running {
         Ok(None)
     }
 
+    /// Stops everything inside where it stands, for good, so that it can be looked at. Says by what, in words that fit after
+    /// "frozen by".
+    ///
+    /// # Errors
+    /// Something inside may still run, and has to be ended instead.
+    fn freeze(&mut self) -> io::Result<&'static str> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Ends everything inside and waits until it is gone.
     fn kill(&mut self);
 }

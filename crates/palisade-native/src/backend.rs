@@ -77,6 +77,7 @@ impl Backend for NativeBackend {
             limits,
             watch,
             ended: false,
+            frozen: None,
             told_the_end: false,
         };
         let pid = running.init.pid;

@@ -30,6 +30,7 @@ use rustix::thread::CpuSet;
 
 use self::choice::{Choice, Means, whole_processors};
 use self::group::{SessionGroup, Wanted};
+pub(crate) use self::sample::descendants;
 pub use self::surroundings::{GroupView, Surroundings, Unified};
 pub use self::watch::Watch;
 

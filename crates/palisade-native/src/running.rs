@@ -15,6 +15,7 @@ use rustix::net::{SendFlags, send};
 use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid};
 
 use crate::explain::{cannot, failed_step};
+use crate::freeze::{Frozen, freeze};
 use crate::limits::{LimitsPlan, Watch};
 use crate::masker::NativeMasker;
 
@@ -31,6 +32,8 @@ pub(crate) struct NativeRunning {
     pub(crate) limits: LimitsPlan,
     /// Where the limits have to be looked after from outside.
     pub(crate) watch: Option<Watch>,
+    /// Where it stands still for good.
+    pub(crate) frozen: Option<Frozen>,
     /// Set once the init process has been waited for.
     pub(crate) ended: bool,
     /// Set once the agent's end was told.
@@ -131,6 +134,11 @@ impl Running for NativeRunning {
         Ok(Some(Box::new(NativeMasker::new(inside))))
     }
 
+    fn freeze(&mut self) -> io::Result<&'static str> {
+        let pid = self.init.pid.as_raw_nonzero().get().cast_unsigned();
+        Ok(self.frozen.insert(freeze(pid)?).by())
+    }
+
     fn kill(&mut self) {
         if self.ended {
             return;
@@ -138,7 +146,11 @@ impl Running for NativeRunning {
         // Both can only fail when it is gone already. The first process takes all others of its namespace with it, and is
         // gone only after them (pid_namespaces(7)).
         let _ = pidfd_send_signal(&self.init.pidfd, Signal::KILL);
+        if let Some(frozen) = &self.frozen {
+            frozen.release();
+        }
         let _ = self.wait_for_init();
+        self.frozen = None;
     }
 }
 

@@ -60,6 +60,8 @@ pub(crate) struct ContainerRunning {
     begin: bool,
     /// Whether all is known to be right.
     stands: bool,
+    /// Whether the engine has stopped everything inside, for good.
+    frozen: bool,
     told_the_end: bool,
     counters: Counters,
     ended: bool,
@@ -80,6 +82,7 @@ impl ContainerRunning {
             control: None,
             begin: false,
             stands: false,
+            frozen: false,
             told_the_end: false,
             counters: Counters::default(),
             ended: false,
@@ -283,6 +286,14 @@ impl Running for ContainerRunning {
         Ok(Some(Box::new(ContainerMasker::new(inside, container))))
     }
 
+    fn freeze(&mut self) -> io::Result<&'static str> {
+        let pause = ["pause", &self.parts.container];
+        let paused = self.parts.engine.ask("freeze the container", &pause);
+        paused.map_err(io::Error::other)?;
+        self.frozen = true;
+        Ok("the container engine")
+    }
+
     fn kill(&mut self) {
         if std::mem::replace(&mut self.ended, true) {
             return;
@@ -294,10 +305,12 @@ impl Running for ContainerRunning {
         } else {
             END_DEADLINE
         };
-        if self.stands {
+        // What is frozen does not even hear of that.
+        let hears = self.stands && !self.frozen;
+        if hears {
             self.parts.folder.clear();
         }
-        let removed = self.stands && self.wait_for_end(limit).is_some();
+        let removed = hears && self.wait_for_end(limit).is_some();
         if !removed {
             self.remove();
             // One that is being made is started in vain, and removed after that.

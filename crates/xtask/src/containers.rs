@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::shell::{self, Done};
 
 /// The tests that are about what every boundary does.
-const SAME: [&str; 13] = [
+const SAME: [&str; 14] = [
     "claude_code::",
     "containers::",
     "credentials::",
@@ -20,11 +20,13 @@ const SAME: [&str; 13] = [
     "pending::session",
     "status::",
     "terminal::",
+    "verify::",
     "workspace::",
 ];
 
 /// Those that are not, and why.
-const OTHER: [(&str, &str); 19] = [
+const OTHER: [(&str, &str); 20] = [
+    ("what_the_policy_opens_is_open::as_root", SAME_IDS),
     ("the_secret_is_nowhere_but_upstream", NATIVE_PROCESSES),
     (
         "killing_palisade_ends_everything_and_leaves_nothing::as_root",
@@ -130,7 +132,7 @@ fn selection() -> String {
 }
 
 /// A docker daemon of this run's own: beside any other, without bridge and packet rules, in a folder of its own.
-struct Daemon {
+pub(crate) struct Daemon {
     process: Child,
     folder: PathBuf,
 }
@@ -141,6 +143,14 @@ impl Daemon {
     const PAUSE: Duration = Duration::from_millis(100);
     /// The user that tests take on when root runs them.
     const GROUP: &str = "1000";
+
+    /// One where this user can start one and it is installed.
+    pub(crate) fn if_there(folder: &Path) -> Done<Option<Self>> {
+        if !shell::is_root() || shell::program("dockerd").is_none() {
+            return Ok(None);
+        }
+        Self::start(folder).map(Some)
+    }
 
     fn start(folder: &Path) -> Done<Self> {
         let failed = |error: std::io::Error| format!("start dockerd: {error}");
@@ -177,7 +187,7 @@ impl Daemon {
         Err(format!("dockerd does not answer:\n{log}"))
     }
 
-    fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("unix://{}", self.folder.join("socket").display())
     }
 
