@@ -126,7 +126,6 @@ fn build(plan: &GuestPlan, post: &Post) -> Result<AgentPlan, Fault> {
     }
     rights::close_own_memory()?;
     rights::give_up()?;
-    chdir(&plan.directory).at(SetupStep::Directory, 0)?;
     agent.streams = look_at_streams()?;
     let control = post.control.0.as_fd();
     network
@@ -134,6 +133,8 @@ fn build(plan: &GuestPlan, post: &Post) -> Result<AgentPlan, Fault> {
         .hand_out(control)
         .at(SetupStep::HandOver, 0)?;
     post.control.wait_for(InitRequest::Begin)?;
+    // Until then more may have been laid over what is shown.
+    chdir(&plan.directory).at(SetupStep::Directory, 0)?;
     Ok(agent)
 }
 

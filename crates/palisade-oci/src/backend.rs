@@ -57,13 +57,14 @@ impl Backend for ContainerBackend {
         let engine = Engine::Docker;
         check_identity(&spec.identity)?;
         let guest = real_guest(&self.guest)?;
-        let layout = lay_out(&spec.tree)?;
+        let by_hand = may_lay();
         let folder = SessionFolder::make(&self.base).map_err(|e| {
             cannot(
                 format!("make a folder below {}", self.base.display()),
                 e.to_string(),
             )
         })?;
+        let layout = lay_out(&spec.tree, by_hand)?;
         let listener = folder
             .open(&guest_plan(spec, &layout)?)
             .map_err(|e| cannot("open the session's socket".into(), e.to_string()))?;
@@ -80,11 +81,18 @@ impl Backend for ContainerBackend {
             folder,
             listener,
             wanted,
+            late: by_hand.then_some(layout.late),
+            masked: layout.masked,
         };
         // From here on, dropping this ends the container.
         let running = ContainerRunning::new(parts)?;
         Ok(Box::new(running))
     }
+}
+
+/// Whether palisade lays the workspace and all masks by its own hand: root may enter every container.
+pub(crate) fn may_lay() -> bool {
+    rustix::process::geteuid().is_root()
 }
 
 /// The agent's ids are the same on both sides of a container: engines have no id-mapped mounts.
@@ -150,6 +158,7 @@ fn wanted(
             What::Made { content } => folder.make_file(number, content)?,
             What::Empty { directory } => folder.empty(*directory),
             What::Bind { source, .. } => source.clone(),
+            What::Mapped { .. } | What::Layers { .. } => folder.empty(true),
             What::Overlay { .. } | What::Memory { .. } => PathBuf::new(),
         };
         mounts.push(HostMount::new(mount, spec, memory, source));
@@ -180,7 +189,7 @@ pub(crate) fn window() -> Option<(u16, u16)> {
 }
 
 /// What the kernel gives a file system in memory that names no size.
-fn half_of_memory() -> u64 {
+pub(crate) fn half_of_memory() -> u64 {
     let info = rustix::system::sysinfo();
     u64::from(info.mem_unit) * info.totalram / 2
 }

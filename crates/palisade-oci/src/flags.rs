@@ -80,6 +80,12 @@ impl HostMount {
                 target,
                 read_only: true,
             },
+            // The hand's own, for which the engine mounts something empty.
+            What::Mapped { .. } | What::Layers { .. } => Self::Bind {
+                source,
+                target,
+                read_only: true,
+            },
             What::Overlay {
                 source,
                 upper,

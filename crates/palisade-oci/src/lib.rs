@@ -32,6 +32,7 @@ mod flags;
 mod folder;
 mod image;
 mod inspect;
+mod late;
 mod launch;
 mod masker;
 mod probe;
@@ -39,6 +40,7 @@ mod profile;
 mod running;
 mod stale;
 mod tree;
+mod vanished;
 
 pub use api::ClientSettings;
 pub use backend::ContainerBackend;

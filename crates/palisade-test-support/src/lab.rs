@@ -78,8 +78,7 @@ impl Lab {
         }
     }
 
-    /// With each session in a container of the engine that `DOCKER_HOST` names. Run by root, the workspace is an ordinary
-    /// user's, since an agent is never root.
+    /// With each session in a container of the engine that `DOCKER_HOST` names.
     fn contained(mut self, binary: &str) -> Self {
         let guest = Path::new(binary).with_file_name("palisade-guest");
         assert!(guest.is_file(), "build palisade-guest first");
@@ -87,11 +86,6 @@ impl Lab {
         self.contained = true;
         let version = ["version", "--format", "{{.Server.Version}}"];
         self.outside("docker").args(version).run().expect(0);
-        if self.who == Identity::Root {
-            Identity::User.own(&self.workspace());
-            // The agent has to come through.
-            set_mode(&self.home(), 0o711);
-        }
         self
     }
 
@@ -138,19 +132,11 @@ impl Lab {
         let parent = path.parent().expect("it has a parent");
         if !parent.exists() {
             fs::create_dir_all(parent).expect("make a directory");
-            self.owner_of(parent).own(parent);
+            self.who.own(parent);
         }
         fs::write(path, content).expect("write a file of the test");
-        self.owner_of(path).own(path);
+        self.who.own(path);
         path.into()
-    }
-
-    fn owner_of(&self, path: &Path) -> Identity {
-        if self.contained && path.starts_with(self.workspace()) {
-            Identity::User
-        } else {
-            self.who
-        }
     }
 
     /// Writes the policy beside the home and returns its path.

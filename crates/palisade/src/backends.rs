@@ -1,6 +1,5 @@
 //! The registry of backends: the one place that names them.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use palisade_boundary::Backend;
@@ -42,34 +41,17 @@ pub(crate) fn of_policy(
     by_name(name_of(policy), here)
 }
 
-/// Who the agent is with that backend. A container has no id-mapped mounts, so run by root the agent is the owner of the
-/// workspace.
-pub(crate) fn user_of(policy: &Effective, here: &Surroundings) -> Result<User, Failure> {
-    let workspace = &policy.workspace.value;
-    if name_of(policy) != CONTAINER || !rustix::process::geteuid().is_root() {
-        return Ok(here.user.clone());
+/// Who the agent is with that backend. A container's ids are the host's.
+pub(crate) fn user_of(policy: &Effective, here: &Surroundings) -> User {
+    let user = here.user.clone();
+    if name_of(policy) != CONTAINER {
+        return user;
     }
-    let found = std::fs::metadata(workspace).map_err(|error| {
-        Failure::new(format!(
-            "find the owner of {}: {error}",
-            workspace.display()
-        ))
-    })?;
-    let (uid, gid) = (found.uid(), found.gid());
-    if uid == 0 || gid == 0 {
-        let workspace = workspace.display();
-        return Err(Failure::new(format!(
-            "in a container the agent is the owner of its workspace, and {workspace} is owned by root, which an agent never is"
-        ))
-        .hint("give the folder to an ordinary user (chown), run palisade as one, or use the native boundary"));
+    User {
+        uid: user.host_uid,
+        gid: user.host_gid,
+        ..user
     }
-    Ok(User {
-        uid,
-        gid,
-        host_uid: uid,
-        host_gid: gid,
-        ..here.user.clone()
-    })
 }
 
 fn name_of(policy: &Effective) -> &str {

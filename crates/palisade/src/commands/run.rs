@@ -120,7 +120,7 @@ pub(super) fn planned_as(
             environment: &here.environment(policy),
             home: &here.home,
             current_dir: &here.current_dir,
-            user: &backends::user_of(policy, here)?,
+            user: &backends::user_of(policy, here),
             program: program
                 .as_ref()
                 .map(|(found, real)| (found.as_path(), real.as_path())),
