@@ -15,13 +15,12 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, chownat, fstat};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use rustix::process::{Gid, Uid, chdir};
-use rustix::termios::{tcgetwinsize, tcsetwinsize};
 
 use crate::agent::{self, AgentPlan, Writable, landlock_abi};
 use crate::hand::Namespaces;
 use crate::network::{self, NetworkPlan};
 use crate::program::program;
-use crate::serve::serve;
+use crate::serve::{serve, set_window};
 use crate::streams::{self, StreamRights};
 use crate::{At, Connection, Fault, Post, filter, hand, rights};
 
@@ -153,12 +152,8 @@ fn become_the_agent(plan: &GuestPlan, (uid, gid): (u32, u32)) -> Result<(), Faul
 
 /// The engine's client tells the size of the window some time after the start, and programs look at once.
 fn size(plan: &GuestPlan, terminal: &OwnedFd) {
-    if let Some((rows, columns)) = plan.window
-        && let Ok(mut size) = tcgetwinsize(terminal)
-    {
-        (size.ws_row, size.ws_col) = (rows, columns);
-        // A terminal of another size is still a terminal.
-        let _ = tcsetwinsize(terminal, size);
+    if let Some((rows, columns)) = plan.window {
+        set_window(terminal, rows, columns);
     }
 }
 

@@ -2,17 +2,18 @@
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
 
 use palisade_boundary::{Assessment, Backend, BoundarySpec, Identity, Probe, Running, StartError};
 use palisade_guest::filter::Options;
 use palisade_guest::network::NetworkPlan;
 use palisade_protocol::GuestPlan;
 
+use crate::api::{Api, ClientSettings};
 use crate::engine::{Engine, cannot};
-use crate::flags::{HostMount, Wanted, arguments};
+use crate::flags::{HostMount, Wanted};
 use crate::folder::SessionFolder;
 use crate::image::RootImage;
+use crate::launch::{launch, name};
 use crate::profile::profile;
 use crate::running::{ContainerRunning, Parts};
 use crate::tree::{Layout, What, lay_out};
@@ -24,12 +25,18 @@ pub struct ContainerBackend {
     base: PathBuf,
     /// The guest, a static program.
     guest: PathBuf,
+    client: ClientSettings,
 }
 
 impl ContainerBackend {
-    /// Sessions keep their folders below `base`, which nobody inside may see; `guest` is `palisade-guest` on the host.
-    pub fn new(base: PathBuf, guest: PathBuf) -> Self {
-        Self { base, guest }
+    /// Sessions keep their folders below `base`, which nobody inside may see; `guest` is `palisade-guest` on the host;
+    /// `client` says where the engine is asked.
+    pub fn new(base: PathBuf, guest: PathBuf, client: ClientSettings) -> Self {
+        Self {
+            base,
+            guest,
+            client,
+        }
     }
 }
 
@@ -63,11 +70,12 @@ impl Backend for ContainerBackend {
         let image = RootImage::new(&layout.skeleton)?;
         let wanted = wanted(spec, &folder, &layout, guest, &image)
             .map_err(|e| cannot("write the session's files".into(), e.to_string()))?;
-        let container = create(engine, &wanted, &image)?;
-        let client = attach(engine, &container)?;
+        let api = Api::of(&self.client);
+        let client = launch(engine, api.as_ref(), &wanted, &image)?;
         let parts = Parts {
             engine,
-            container,
+            api,
+            container: name(&wanted.session),
             client,
             folder,
             listener,
@@ -166,7 +174,7 @@ fn has_terminal(spec: &BoundarySpec) -> bool {
     spec.foreground && std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
 }
 
-fn window() -> Option<(u16, u16)> {
+pub(crate) fn window() -> Option<(u16, u16)> {
     let size = rustix::termios::tcgetwinsize(std::io::stdin()).ok()?;
     Some((size.ws_row, size.ws_col))
 }
@@ -175,34 +183,4 @@ fn window() -> Option<(u16, u16)> {
 fn half_of_memory() -> u64 {
     let info = rustix::system::sysinfo();
     u64::from(info.mem_unit) * info.totalram / 2
-}
-
-/// Makes the container; its image is made where the engine does not know it yet.
-fn create(engine: Engine, wanted: &Wanted, image: &RootImage) -> Result<String, StartError> {
-    let what = "make the container";
-    let mut command = vec!["create".to_owned()];
-    command.extend(arguments(wanted));
-    match engine.ask(what, &command) {
-        Err(error) if error.cause.contains("No such image") => {
-            image.import(engine)?;
-            engine.ask(what, &command)
-        }
-        other => other,
-    }
-}
-
-/// Starts the container, attached to our standard streams.
-fn attach(engine: Engine, container: &str) -> Result<Child, StartError> {
-    let client = engine
-        .command()
-        .args(["start", "--attach", "--interactive", container])
-        .stdin(Stdio::inherit())
-        .spawn();
-    client.map_err(|e| {
-        let _ = engine.ask(
-            "remove the container",
-            &["rm", "--force", "--volumes", container],
-        );
-        engine.not_run("start the container", &e)
-    })
 }

@@ -128,6 +128,13 @@ impl SessionFolder {
         listen_in(&self.inside(), &plan.encode())
     }
 
+    /// Removes most of what is in it, once nothing is mounted from it any more but what is mounted already: the engine takes its
+    /// time to remove a container, and a file system takes its time for files.
+    pub(crate) fn clear(&self) {
+        // What is left goes with the folder.
+        let _ = fs::remove_dir_all(self.path.join("made"));
+    }
+
     /// Takes the socket away, once the guest has called.
     pub(crate) fn close(&self) -> io::Result<()> {
         fs::remove_file(self.inside().join(GUEST_SOCKET))

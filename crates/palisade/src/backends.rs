@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use palisade_boundary::Backend;
 use palisade_config::Effective;
 use palisade_native::NativeBackend;
-use palisade_oci::ContainerBackend;
+use palisade_oci::{ClientSettings, ContainerBackend};
 use palisade_session::User;
 
 use crate::failure::Failure;
@@ -23,7 +23,11 @@ pub(crate) fn by_name(name: &str, here: &Surroundings) -> Result<Box<dyn Backend
         "native" => Ok(Box::new(NativeBackend)),
         CONTAINER => {
             let base = here.state.path().join("containers");
-            Ok(Box::new(ContainerBackend::new(base, guest()?)))
+            Ok(Box::new(ContainerBackend::new(
+                base,
+                guest()?,
+                docker_client(here),
+            )))
         }
         other => Err(Failure::new(format!("unknown boundary `{other}`"))
             .hint(format!("known: {}", NAMES.join(", ")))),
@@ -71,6 +75,16 @@ pub(crate) fn user_of(policy: &Effective, here: &Surroundings) -> Result<User, F
 fn name_of(policy: &Effective) -> &str {
     let named = policy.backend.as_ref();
     named.map_or("native", |named| &named.value)
+}
+
+/// What docker's command line is told by its environment.
+fn docker_client(here: &Surroundings) -> ClientSettings {
+    let folder = std::env::var_os("DOCKER_CONFIG").filter(|folder| !folder.is_empty());
+    ClientSettings {
+        host: std::env::var_os("DOCKER_HOST"),
+        context: std::env::var_os("DOCKER_CONTEXT"),
+        folder: folder.map_or_else(|| here.home.join(".docker"), PathBuf::from),
+    }
 }
 
 /// `palisade-guest` lies beside `palisade`.

@@ -25,7 +25,7 @@ const SAME: [&str; 14] = [
 ];
 
 /// Those that are not, and why.
-const OTHER: [(&str, &str); 21] = [
+const OTHER: [(&str, &str); 20] = [
     ("what_the_policy_opens_is_open::as_root", SAME_IDS),
     ("the_secret_is_nowhere_but_upstream", NATIVE_PROCESSES),
     (
@@ -39,10 +39,6 @@ const OTHER: [(&str, &str); 21] = [
     (
         "a_program_named_by_the_person",
         "/proc/self/exe is the guest, which anybody inside may run: it has no rights of its own",
-    ),
-    (
-        "the_window_size_is_the_terminals",
-        "the engine's client tells of a change later",
     ),
     (
         "what_the_host_runs_is_kept_from_a_writable_workspace::as_root",

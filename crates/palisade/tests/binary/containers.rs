@@ -99,8 +99,8 @@ each_identity! {
 
     fn a_container_that_was_made_and_never_started_is_removed_by_the_next_session(who) {
         let lab = contained(who)?;
-        // Killed after `create`, which a palisade that is killed at the wrong moment comes to.
-        let path = wrapped(&lab, "[ \"$1\" = start ] && { kill -KILL $PPID; exit 1; }\nexec $REAL \"$@\"");
+        // Killed together with docker's client before that comes to start what it made.
+        let path = wrapped(&lab, "[ \"$2\" = run ] && { $REAL create \"${@:4}\"; kill -KILL $PPID; exit 1; }\nexec $REAL \"$@\"");
         let killed = lab.palisade(["run", "--quiet", "--access", "review", "--", "true"]).env("PATH", &path).run();
         assert_ne!(killed.status, 0, "{killed}");
         assert_eq!((containers(&lab).len(), folders(&lab), volumes(&lab)), (1, 1, 1));
@@ -112,7 +112,7 @@ each_identity! {
         let lab = contained(who)?;
         let without = |option: &str| {
             format!(
-                "if [ \"$1\" = create ]; then kept=(); for a in \"$@\"; do [[ \"$a\" == {option} ]] || kept+=(\"$a\"); done; exec $REAL \
+                "if [ \"$2\" = run ]; then kept=(); for a in \"$@\"; do [[ \"$a\" == {option} ]] || kept+=(\"$a\"); done; exec $REAL \
                  \"${{kept[@]}}\"; fi\nexec $REAL \"$@\""
             )
         };
