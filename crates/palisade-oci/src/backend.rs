@@ -13,23 +13,30 @@ use crate::engine::{Engine, cannot};
 use crate::flags::{HostMount, Wanted, arguments};
 use crate::folder::SessionFolder;
 use crate::image::RootImage;
+use crate::podman;
 use crate::profile::profile;
 use crate::running::{ContainerRunning, Parts};
-use crate::tree::{Layout, What, lay_out};
+use crate::settings::Settings;
+use crate::tree::{Layout, Mount, What, lay_out};
 
-/// A container of docker.
+/// A container of docker or podman.
 #[derive(Clone, Debug)]
 pub struct ContainerBackend {
     /// Where sessions keep their folders, below palisade's own state.
     base: PathBuf,
     /// The guest, a static program.
     guest: PathBuf,
+    settings: Settings,
 }
 
 impl ContainerBackend {
     /// Sessions keep their folders below `base`, which nobody inside may see; `guest` is `palisade-guest` on the host.
-    pub fn new(base: PathBuf, guest: PathBuf) -> Self {
-        Self { base, guest }
+    pub fn new(base: PathBuf, guest: PathBuf, settings: Settings) -> Self {
+        Self {
+            base,
+            guest,
+            settings,
+        }
     }
 }
 
@@ -39,16 +46,17 @@ impl Backend for ContainerBackend {
     }
 
     fn probe(&self) -> Probe {
-        crate::probe::probe(Engine::Docker, &self.guest)
+        crate::probe::probe(&self.settings, &self.guest)
     }
 
     fn assess(&self, spec: &BoundarySpec) -> Vec<Assessment> {
-        crate::assess::assess(spec)
+        crate::assess::assess(spec, self.settings.engine)
     }
 
     fn start(&self, spec: &BoundarySpec) -> Result<Box<dyn Running>, StartError> {
-        let engine = Engine::Docker;
+        let engine = self.settings.engine;
         check_identity(&spec.identity)?;
+        podman::check(engine, spec)?;
         let guest = real_guest(&self.guest)?;
         let layout = lay_out(&spec.tree)?;
         let folder = SessionFolder::make(&self.base).map_err(|e| {
@@ -58,13 +66,13 @@ impl Backend for ContainerBackend {
             )
         })?;
         let listener = folder
-            .open(&guest_plan(spec, &layout)?)
+            .open(&guest_plan(engine, spec, &layout)?)
             .map_err(|e| cannot("open the session's socket".into(), e.to_string()))?;
         let image = RootImage::new(&layout.skeleton)?;
-        let wanted = wanted(spec, &folder, &layout, guest, &image)
+        let wanted = wanted(&self.settings, spec, &folder, &layout, guest, &image)
             .map_err(|e| cannot("write the session's files".into(), e.to_string()))?;
         let container = create(engine, &wanted, &image)?;
-        let client = attach(engine, &container)?;
+        let client = attach(engine, &container).inspect_err(|_| podman::remove_volumes(&wanted))?;
         let parts = Parts {
             engine,
             container,
@@ -108,7 +116,11 @@ fn real_guest(guest: &Path) -> Result<PathBuf, StartError> {
     })
 }
 
-fn guest_plan(spec: &BoundarySpec, layout: &Layout) -> Result<GuestPlan, StartError> {
+fn guest_plan(
+    engine: Engine,
+    spec: &BoundarySpec,
+    layout: &Layout,
+) -> Result<GuestPlan, StartError> {
     let (count, most) = (spec.egress.fallback_ports.len(), NetworkPlan::MOST_PORTS);
     if count > most {
         let cause = format!("{count} ports are to be caught, at most {most} can be");
@@ -119,7 +131,7 @@ fn guest_plan(spec: &BoundarySpec, layout: &Layout) -> Result<GuestPlan, StartEr
         foreground: spec.foreground,
         window: has_terminal(spec).then(window).flatten(),
         egress: spec.egress.clone(),
-        owned: layout.owned.clone(),
+        owned: owned(engine, layout),
         writable: layout.writable.clone(),
         directory: spec.command.directory.clone(),
         argv: spec.command.argv.clone(),
@@ -127,7 +139,26 @@ fn guest_plan(spec: &BoundarySpec, layout: &Layout) -> Result<GuestPlan, StartEr
     })
 }
 
+/// What the guest gives to the agent: what the engine makes as root.
+fn owned(engine: Engine, layout: &Layout) -> Vec<PathBuf> {
+    let mut owned = layout.owned.clone();
+    let roots = |mount: &&Mount| match (engine, &mount.what) {
+        (Engine::Docker, _) => false,
+        // It has no option for whom a file system in memory belongs to.
+        (Engine::Podman, What::Memory { .. }) => true,
+        // With root it gives a fresh volume to the container's first user.
+        (Engine::Podman, What::Overlay { .. }) => !engine.is_rootless(),
+        (Engine::Podman, _) => false,
+    };
+    let mounts = layout.mounts.iter().filter(roots);
+    owned.extend(mounts.map(|mount| mount.target.clone()));
+    owned.sort();
+    owned.dedup();
+    owned
+}
+
 fn wanted(
+    settings: &Settings,
     spec: &BoundarySpec,
     folder: &SessionFolder,
     layout: &Layout,
@@ -144,9 +175,11 @@ fn wanted(
             What::Bind { source, .. } => source.clone(),
             What::Overlay { .. } | What::Memory { .. } => PathBuf::new(),
         };
-        mounts.push(HostMount::new(mount, spec, memory, source));
+        mounts.push(HostMount::new(settings.engine, mount, spec, memory, source));
     }
     Ok(Wanted {
+        engine: settings.engine,
+        runtime: settings.runtime.clone(),
         spec: spec.clone(),
         session: folder.name().to_owned(),
         base: folder.base(),
@@ -182,13 +215,18 @@ fn create(engine: Engine, wanted: &Wanted, image: &RootImage) -> Result<String, 
     let what = "make the container";
     let mut command = vec!["create".to_owned()];
     command.extend(arguments(wanted));
-    match engine.ask(what, &command) {
-        Err(error) if error.cause.contains("No such image") => {
+    podman::make_volumes(wanted)?;
+    let made = match engine.ask(what, &command) {
+        Err(error) if engine.lacks_image(&error) => {
             image.import(engine)?;
             engine.ask(what, &command)
         }
         other => other,
+    };
+    if made.is_err() {
+        podman::remove_volumes(wanted);
     }
+    made
 }
 
 /// Starts the container, attached to our standard streams.

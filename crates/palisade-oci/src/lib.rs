@@ -30,10 +30,14 @@ mod flags;
 mod folder;
 mod image;
 mod inspect;
+mod podman;
 mod probe;
 mod profile;
 mod running;
+mod settings;
 mod stale;
 mod tree;
 
 pub use backend::ContainerBackend;
+pub use engine::Engine;
+pub use settings::{Settings, Surroundings, choose};

@@ -17,7 +17,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use crate::engine::{Engine, cannot};
 use crate::flags::Wanted;
 use crate::folder::SessionFolder;
-use crate::{inspect, stale};
+use crate::{inspect, podman, stale};
 
 /// How long an engine may take to start a container. It takes a quarter of a second; on a busy machine many times that.
 const START_DEADLINE: Duration = Duration::from_secs(60);
@@ -79,6 +79,7 @@ impl ContainerRunning {
                 let cause = error.map_or_else(String::new, |e| e.to_string());
                 let remove = ["rm", "--force", "--volumes", &parts.container];
                 let _ = parts.engine.ask("remove the container", &remove);
+                podman::remove_volumes(&parts.wanted);
                 return Err(cannot("look at the container".into(), cause));
             }
         };
@@ -278,6 +279,7 @@ impl Running for ContainerRunning {
                 let _ = self.parts.client.wait();
             }
         }
+        podman::remove_volumes(&self.parts.wanted);
         if let Some(mut account) = self.account.take() {
             let _ = account.wait();
         }
