@@ -15,6 +15,7 @@ use palisade_workspace::{
     WorkspacePlan, system_tree, trust_tree, workspace_tree,
 };
 
+use crate::container::ContainerSettings;
 use crate::gate_limits::GateLimits;
 use crate::proxy::UpstreamProxy;
 
@@ -112,6 +113,8 @@ pub struct Effective {
     pub processes: Option<Sourced<u32>>,
     /// The backend, where one is named.
     pub backend: Option<Sourced<String>>,
+    /// What the container backend alone is told.
+    pub container: ContainerSettings,
     /// Controls that may be held less well than their words say.
     pub accept_weaker: Vec<Sourced<Control>>,
     /// Where the workspace's own file says that none may.

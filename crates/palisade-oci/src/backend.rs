@@ -14,27 +14,31 @@ use crate::flags::{HostMount, Wanted};
 use crate::folder::SessionFolder;
 use crate::image::RootImage;
 use crate::launch::{launch, name};
+use crate::podman;
 use crate::profile::profile;
 use crate::running::{ContainerRunning, Parts};
-use crate::tree::{Layout, What, lay_out};
+use crate::settings::Settings;
+use crate::tree::{Layout, Mount, What, lay_out};
 
-/// A container of docker.
+/// A container of docker or podman.
 #[derive(Clone, Debug)]
 pub struct ContainerBackend {
     /// Where sessions keep their folders, below palisade's own state.
     base: PathBuf,
     /// The guest, a static program.
     guest: PathBuf,
+    settings: Settings,
     client: ClientSettings,
 }
 
 impl ContainerBackend {
     /// Sessions keep their folders below `base`, which nobody inside may see; `guest` is `palisade-guest` on the host;
-    /// `client` says where the engine is asked.
-    pub fn new(base: PathBuf, guest: PathBuf, client: ClientSettings) -> Self {
+    /// `client` says where docker is asked.
+    pub fn new(base: PathBuf, guest: PathBuf, settings: Settings, client: ClientSettings) -> Self {
         Self {
             base,
             guest,
+            settings,
             client,
         }
     }
@@ -46,16 +50,17 @@ impl Backend for ContainerBackend {
     }
 
     fn probe(&self) -> Probe {
-        crate::probe::probe(Engine::Docker, &self.guest)
+        crate::probe::probe(&self.settings, &self.guest)
     }
 
     fn assess(&self, spec: &BoundarySpec) -> Vec<Assessment> {
-        crate::assess::assess(spec)
+        crate::assess::assess(spec, self.settings.engine)
     }
 
     fn start(&self, spec: &BoundarySpec) -> Result<Box<dyn Running>, StartError> {
-        let engine = Engine::Docker;
+        let engine = self.settings.engine;
         check_identity(&spec.identity)?;
+        podman::check(engine, spec)?;
         let guest = real_guest(&self.guest)?;
         let layout = lay_out(&spec.tree)?;
         let folder = SessionFolder::make(&self.base).map_err(|e| {
@@ -65,12 +70,16 @@ impl Backend for ContainerBackend {
             )
         })?;
         let listener = folder
-            .open(&guest_plan(spec, &layout)?)
+            .open(&guest_plan(engine, spec, &layout)?)
             .map_err(|e| cannot("open the session's socket".into(), e.to_string()))?;
         let image = RootImage::new(&layout.skeleton)?;
-        let wanted = wanted(spec, &folder, &layout, guest, &image)
+        let wanted = wanted(&self.settings, spec, &folder, &layout, guest, &image)
             .map_err(|e| cannot("write the session's files".into(), e.to_string()))?;
-        let api = Api::of(&self.client);
+        // Podman has no daemon to ask.
+        let api = match engine {
+            Engine::Docker => Api::of(&self.client),
+            Engine::Podman => None,
+        };
         let client = launch(engine, api.as_ref(), &wanted, &image)?;
         let parts = Parts {
             engine,
@@ -116,7 +125,11 @@ fn real_guest(guest: &Path) -> Result<PathBuf, StartError> {
     })
 }
 
-fn guest_plan(spec: &BoundarySpec, layout: &Layout) -> Result<GuestPlan, StartError> {
+fn guest_plan(
+    engine: Engine,
+    spec: &BoundarySpec,
+    layout: &Layout,
+) -> Result<GuestPlan, StartError> {
     let (count, most) = (spec.egress.fallback_ports.len(), NetworkPlan::MOST_PORTS);
     if count > most {
         let cause = format!("{count} ports are to be caught, at most {most} can be");
@@ -127,7 +140,7 @@ fn guest_plan(spec: &BoundarySpec, layout: &Layout) -> Result<GuestPlan, StartEr
         foreground: spec.foreground,
         window: has_terminal(spec).then(window).flatten(),
         egress: spec.egress.clone(),
-        owned: layout.owned.clone(),
+        owned: owned(engine, layout),
         writable: layout.writable.clone(),
         directory: spec.command.directory.clone(),
         argv: spec.command.argv.clone(),
@@ -135,7 +148,26 @@ fn guest_plan(spec: &BoundarySpec, layout: &Layout) -> Result<GuestPlan, StartEr
     })
 }
 
+/// What the guest gives to the agent: what the engine makes as root.
+fn owned(engine: Engine, layout: &Layout) -> Vec<PathBuf> {
+    let mut owned = layout.owned.clone();
+    let roots = |mount: &&Mount| match (engine, &mount.what) {
+        (Engine::Docker, _) => false,
+        // It has no option for whom a file system in memory belongs to.
+        (Engine::Podman, What::Memory { .. }) => true,
+        // With root it gives a fresh volume to the container's first user.
+        (Engine::Podman, What::Overlay { .. }) => !engine.is_rootless(),
+        (Engine::Podman, _) => false,
+    };
+    let mounts = layout.mounts.iter().filter(roots);
+    owned.extend(mounts.map(|mount| mount.target.clone()));
+    owned.sort();
+    owned.dedup();
+    owned
+}
+
 fn wanted(
+    settings: &Settings,
     spec: &BoundarySpec,
     folder: &SessionFolder,
     layout: &Layout,
@@ -152,9 +184,11 @@ fn wanted(
             What::Bind { source, .. } => source.clone(),
             What::Overlay { .. } | What::Memory { .. } => PathBuf::new(),
         };
-        mounts.push(HostMount::new(mount, spec, memory, source));
+        mounts.push(HostMount::new(settings.engine, mount, spec, memory, source));
     }
     Ok(Wanted {
+        engine: settings.engine,
+        runtime: settings.runtime.clone(),
         spec: spec.clone(),
         session: folder.name().to_owned(),
         base: folder.base(),

@@ -8,6 +8,7 @@ use crate::api::Api;
 use crate::engine::Engine;
 use crate::flags::{Wanted, arguments};
 use crate::image::RootImage;
+use crate::podman;
 
 /// Nobody types these: by the usual keys a person at the terminal would leave the container, and the first of them would
 /// reach the agent only with the next one.
@@ -31,6 +32,7 @@ pub(crate) fn launch(
     if !has_image(engine, api, &image.name)? {
         image.import(engine)?;
     }
+    podman::make_volumes(wanted)?;
     let client = engine
         .command()
         .args([QUIET, "run", DETACH_KEYS])
@@ -38,7 +40,10 @@ pub(crate) fn launch(
         .args(arguments(wanted))
         .stdin(Stdio::inherit())
         .spawn();
-    client.map_err(|e| engine.not_run("start the container", &e))
+    client.map_err(|e| {
+        podman::remove_volumes(wanted);
+        engine.not_run("start the container", &e)
+    })
 }
 
 /// The first question, so this is also where an engine that cannot be used says so.
@@ -49,7 +54,7 @@ fn has_image(engine: Engine, api: Option<&Api>, name: &str) -> Result<bool, Star
     let what = "look for the image of the root";
     match engine.ask(what, &["image", "inspect", "--format", "{{.Id}}", name]) {
         Ok(_) => Ok(true),
-        Err(error) if error.cause.contains("No such image") => Ok(false),
+        Err(error) if engine.lacks_image(&error) => Ok(false),
         Err(error) => Err(error),
     }
 }

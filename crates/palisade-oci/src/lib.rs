@@ -34,11 +34,15 @@ mod image;
 mod inspect;
 mod launch;
 mod masker;
+mod podman;
 mod probe;
 mod profile;
 mod running;
+mod settings;
 mod stale;
 mod tree;
 
 pub use api::ClientSettings;
 pub use backend::ContainerBackend;
+pub use engine::Engine;
+pub use settings::{Settings, Surroundings, choose};

@@ -22,7 +22,7 @@ use crate::engine::{Engine, cannot};
 use crate::flags::Wanted;
 use crate::folder::SessionFolder;
 use crate::masker::{ContainerMasker, HandContainer};
-use crate::{inspect, launch, stale};
+use crate::{inspect, launch, podman, stale};
 
 /// How long an engine may take to start a container. It takes a quarter of a second; on a busy machine many times that.
 const START_DEADLINE: Duration = Duration::from_secs(60);
@@ -320,6 +320,7 @@ impl Running for ContainerRunning {
                 self.remove();
             }
         }
+        podman::remove_volumes(&self.parts.wanted);
         if let Some(stale) = self.stale.take() {
             let _ = stale.join();
         }
