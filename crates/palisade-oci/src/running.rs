@@ -100,9 +100,7 @@ impl ContainerRunning {
         match ready {
             Some(0) => accept_with(&self.parts.listener, SocketFlags::CLOEXEC)
                 .map_err(|e| failed(e.to_string())),
-            Some(_) => Err(failed(
-                "the engine gave up, for the reason it names above".into(),
-            )),
+            Some(_) => Err(launch::why_not(self.parts.engine, &self.parts.wanted)),
             None => {
                 let seconds = START_DEADLINE.as_secs();
                 Err(failed(format!("nothing was heard of it for {seconds} s")))

@@ -62,7 +62,7 @@ fn wrapped(lab: &Lab, script: &str) -> String {
 }
 
 fn rights_in_namespaces(lab: &Lab) -> bool {
-    lab.who() == palisade_test_support::Identity::Root
+    lab.who() == palisade_test_support::Identity::Root || lab.is_rootless()
 }
 
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
