@@ -12,7 +12,7 @@ use palisade_protocol::GuestPlan;
 use crate::engine::{Engine, cannot};
 use crate::flags::{HostMount, Wanted, arguments};
 use crate::folder::SessionFolder;
-use crate::image::RootImage;
+use crate::image::{RootImage, named};
 use crate::podman;
 use crate::profile::profile;
 use crate::running::{ContainerRunning, Parts};
@@ -50,7 +50,7 @@ impl Backend for ContainerBackend {
     }
 
     fn assess(&self, spec: &BoundarySpec) -> Vec<Assessment> {
-        crate::assess::assess(spec, self.settings.engine)
+        crate::assess::assess(spec, &self.settings)
     }
 
     fn start(&self, spec: &BoundarySpec) -> Result<Box<dyn Running>, StartError> {
@@ -58,7 +58,8 @@ impl Backend for ContainerBackend {
         check_identity(&spec.identity)?;
         podman::check(engine, spec)?;
         let guest = real_guest(&self.guest)?;
-        let layout = lay_out(&spec.tree)?;
+        let mut layout = lay_out(&spec.tree)?;
+        let image = Root::new(&self.settings, &mut layout)?;
         let folder = SessionFolder::make(&self.base).map_err(|e| {
             cannot(
                 format!("make a folder below {}", self.base.display()),
@@ -68,8 +69,7 @@ impl Backend for ContainerBackend {
         let listener = folder
             .open(&guest_plan(engine, spec, &layout)?)
             .map_err(|e| cannot("open the session's socket".into(), e.to_string()))?;
-        let image = RootImage::new(&layout.skeleton)?;
-        let wanted = wanted(&self.settings, spec, &folder, &layout, guest, &image)
+        let wanted = wanted(&self.settings, spec, &folder, &layout, guest, image.name())
             .map_err(|e| cannot("write the session's files".into(), e.to_string()))?;
         let container = create(engine, &wanted, &image)?;
         let client = attach(engine, &container).inspect_err(|_| podman::remove_volumes(&wanted))?;
@@ -163,7 +163,7 @@ fn wanted(
     folder: &SessionFolder,
     layout: &Layout,
     guest: PathBuf,
-    image: &RootImage,
+    image: &str,
 ) -> std::io::Result<Wanted> {
     let profile = profile(Options::default());
     let memory = spec.limits.memory.unwrap_or_else(half_of_memory);
@@ -183,7 +183,7 @@ fn wanted(
         spec: spec.clone(),
         session: folder.name().to_owned(),
         base: folder.base(),
-        image: image.name.clone(),
+        image: image.to_owned(),
         profile_file: folder.write("profile.json", profile.as_bytes())?,
         profile,
         guest,
@@ -210,17 +210,48 @@ fn half_of_memory() -> u64 {
     u64::from(info.mem_unit) * info.totalram / 2
 }
 
-/// Makes the container; its image is made where the engine does not know it yet.
-fn create(engine: Engine, wanted: &Wanted, image: &RootImage) -> Result<String, StartError> {
+/// What the root is made of.
+enum Root {
+    /// An image of the person's own, by its name.
+    Named(String),
+    /// The host's system: an image of links, and mounts.
+    Host(RootImage),
+}
+
+impl Root {
+    fn new(settings: &Settings, layout: &mut Layout) -> Result<Self, StartError> {
+        let Some(name) = &settings.image else {
+            return RootImage::new(&layout.skeleton).map(Self::Host);
+        };
+        if let Some((path, _)) = layout.skeleton.first() {
+            let cause = "an image is what it is, and gets no links".to_owned();
+            return Err(cannot(format!("make {} inside", path.display()), cause));
+        }
+        named::cover_volumes(settings.engine, name, layout)?;
+        Ok(Self::Named(name.clone()))
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Named(name) => name,
+            Self::Host(image) => &image.name,
+        }
+    }
+}
+
+/// Makes the container; the image of links is made where the engine does not know it yet.
+fn create(engine: Engine, wanted: &Wanted, root: &Root) -> Result<String, StartError> {
     let what = "make the container";
     let mut command = vec!["create".to_owned()];
     command.extend(arguments(wanted));
     podman::make_volumes(wanted)?;
     let made = match engine.ask(what, &command) {
-        Err(error) if engine.lacks_image(&error) => {
-            image.import(engine)?;
-            engine.ask(what, &command)
-        }
+        Err(error) if engine.lacks_image(&error) => match root {
+            Root::Named(name) => Err(named::missing(engine, name)),
+            Root::Host(image) => image
+                .import(engine)
+                .and_then(|()| engine.ask(what, &command)),
+        },
         other => other,
     };
     if made.is_err() {

@@ -40,4 +40,5 @@ mod tree;
 
 pub use backend::ContainerBackend;
 pub use engine::Engine;
+pub use image::named::search_path;
 pub use settings::{Settings, Surroundings, choose};
