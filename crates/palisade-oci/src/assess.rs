@@ -115,17 +115,23 @@ fn landlock() -> Assessment {
     weaker(Control::Landlock, why)
 }
 
-/// No hand of ours reaches into a container that runs.
+/// As on every boundary that shows the host's own files (see the native one).
 fn masks(spec: &BoundarySpec) -> Option<Assessment> {
     let masks = |entry: &TreeEntry| matches!(entry, TreeEntry::Mask { .. });
-    if spec.late_masks {
-        let why = "what is there at the start is covered by mounts; what appears on the host later is not, and what the agent makes \
-                   itself that the host would run is not named at the end";
-        return Some(weaker(Control::Masks, why));
-    }
-    let by = "mounts of something empty and read-only";
     let covered = spec.tree.iter().any(masks);
-    covered.then(|| Assessment::enforced(Control::Masks, by))
+    let enforcement = match (spec.late_masks, covered) {
+        (true, _) => Enforcement::WeakerEverywhere(
+            "what is there at the start is covered by mounts; what appears on the host later is covered a moment after, so an \
+             agent that waits for it may be quicker"
+                .to_owned(),
+        ),
+        (false, true) => Enforcement::Enforced("mounts of something empty and read-only".to_owned()),
+        (false, false) => return None,
+    };
+    Some(Assessment {
+        control: Control::Masks,
+        enforcement,
+    })
 }
 
 fn weaker(control: Control, why: &str) -> Assessment {

@@ -2,17 +2,18 @@
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
 
 use palisade_boundary::{Assessment, Backend, BoundarySpec, Identity, Probe, Running, StartError};
 use palisade_guest::filter::Options;
 use palisade_guest::network::NetworkPlan;
 use palisade_protocol::GuestPlan;
 
+use crate::api::{Api, ClientSettings};
 use crate::engine::{Engine, cannot};
-use crate::flags::{HostMount, Wanted, arguments};
+use crate::flags::{HostMount, Wanted};
 use crate::folder::SessionFolder;
 use crate::image::{RootImage, named};
+use crate::launch::{launch, name};
 use crate::podman;
 use crate::profile::profile;
 use crate::running::{ContainerRunning, Parts};
@@ -26,15 +27,18 @@ pub struct ContainerBackend {
     base: PathBuf,
     /// The guest, a static program.
     guest: PathBuf,
+    client: ClientSettings,
     settings: Settings,
 }
 
 impl ContainerBackend {
-    /// Sessions keep their folders below `base`, which nobody inside may see; `guest` is `palisade-guest` on the host.
-    pub fn new(base: PathBuf, guest: PathBuf, settings: Settings) -> Self {
+    /// Sessions keep their folders below `base`, which nobody inside may see; `guest` is `palisade-guest` on the host;
+    /// `client` says where docker is asked.
+    pub fn new(base: PathBuf, guest: PathBuf, client: ClientSettings, settings: Settings) -> Self {
         Self {
             base,
             guest,
+            client,
             settings,
         }
     }
@@ -71,11 +75,15 @@ impl Backend for ContainerBackend {
             .map_err(|e| cannot("open the session's socket".into(), e.to_string()))?;
         let wanted = wanted(&self.settings, spec, &folder, &layout, guest, image.name())
             .map_err(|e| cannot("write the session's files".into(), e.to_string()))?;
-        let container = create(engine, &wanted, &image)?;
-        let client = attach(engine, &container).inspect_err(|_| podman::remove_volumes(&wanted))?;
+        let api = (engine == Engine::Docker).then(|| Api::of(&self.client));
+        let api = api.flatten();
+        podman::make_volumes(&wanted)?;
+        let client = launch(engine, api.as_ref(), &wanted, &image)
+            .inspect_err(|_| podman::remove_volumes(&wanted))?;
         let parts = Parts {
             engine,
-            container,
+            api,
+            container: name(&wanted.session),
             client,
             folder,
             listener,
@@ -199,7 +207,7 @@ fn has_terminal(spec: &BoundarySpec) -> bool {
     spec.foreground && std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
 }
 
-fn window() -> Option<(u16, u16)> {
+pub(crate) fn window() -> Option<(u16, u16)> {
     let size = rustix::termios::tcgetwinsize(std::io::stdin()).ok()?;
     Some((size.ws_row, size.ws_col))
 }
@@ -211,7 +219,7 @@ fn half_of_memory() -> u64 {
 }
 
 /// What the root is made of.
-enum Root {
+pub(crate) enum Root {
     /// An image of the person's own, by its name.
     Named(String),
     /// The host's system: an image of links, and mounts.
@@ -231,47 +239,10 @@ impl Root {
         Ok(Self::Named(name.clone()))
     }
 
-    fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         match self {
             Self::Named(name) => name,
             Self::Host(image) => &image.name,
         }
     }
-}
-
-/// Makes the container; the image of links is made where the engine does not know it yet.
-fn create(engine: Engine, wanted: &Wanted, root: &Root) -> Result<String, StartError> {
-    let what = "make the container";
-    let mut command = vec!["create".to_owned()];
-    command.extend(arguments(wanted));
-    podman::make_volumes(wanted)?;
-    let made = match engine.ask(what, &command) {
-        Err(error) if engine.lacks_image(&error) => match root {
-            Root::Named(name) => Err(named::missing(engine, name)),
-            Root::Host(image) => image
-                .import(engine)
-                .and_then(|()| engine.ask(what, &command)),
-        },
-        other => other,
-    };
-    if made.is_err() {
-        podman::remove_volumes(wanted);
-    }
-    made
-}
-
-/// Starts the container, attached to our standard streams.
-fn attach(engine: Engine, container: &str) -> Result<Child, StartError> {
-    let client = engine
-        .command()
-        .args(["start", "--attach", "--interactive", container])
-        .stdin(Stdio::inherit())
-        .spawn();
-    client.map_err(|e| {
-        let _ = engine.ask(
-            "remove the container",
-            &["rm", "--force", "--volumes", container],
-        );
-        engine.not_run("start the container", &e)
-    })
 }

@@ -309,7 +309,7 @@ fn overlay(
     ("--volume", value)
 }
 
-fn bind(source: &Path, target: &Path, read_only: bool) -> String {
+pub(crate) fn bind(source: &Path, target: &Path, read_only: bool) -> String {
     let mut text = format!(
         "type=bind,{},{},bind-propagation=rprivate,bind-nonrecursive=true",
         field("source", source.display()),

@@ -16,11 +16,12 @@ use crate::flags::{self, HostMount, IPV6, Wanted, hidden_mount, own_mounts, proc
 ///
 /// # Errors
 /// The first control that is not there.
-pub(crate) fn check(account: &str, wanted: &Wanted) -> Result<(), StartError> {
-    let parsed: Result<Value, _> = serde_json::from_str(account);
+pub(crate) fn check(account: &[u8], wanted: &Wanted) -> Result<(), StartError> {
+    let parsed: Result<Value, _> = serde_json::from_slice(account);
     let what = || "check what the engine made".to_owned();
     let parsed = parsed.map_err(|e| cannot(what(), format!("its account is not JSON: {e}")))?;
-    let one = parsed.get(0).unwrap_or(&Value::Null);
+    // The command line puts it into a list.
+    let one = parsed.get(0).unwrap_or(&parsed);
     let (control, fix) = match wanted.engine {
         Engine::Docker => (
             differs(one, wanted),

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!   tree ──▶ Layout: mounts, a skeleton image, folders to give to the agent
-//!   flags ──▶ `docker create …`, printed as it runs
+//!   flags ──▶ `docker run …`, printed as it runs
 //!   supervisor                                  │ container
-//!   create; start, attached to our streams ────▶│ palisade-guest (first process)
+//!   run, attached to our streams ──────────────▶│ palisade-guest (first process)
 //!   inspect: every flag still there?            │ network, sockets, rights given up
 //!   endpoint() ◀──────────── Ready, sockets ────┤ (a socket in the session's folder)
 //!   Begin ─────────────────────────────────────▶│ agent
@@ -23,13 +23,17 @@
 #![forbid(unsafe_code)]
 #![cfg(target_os = "linux")]
 
+mod api;
 mod assess;
 mod backend;
+mod counters;
 mod engine;
 mod flags;
 mod folder;
 mod image;
 mod inspect;
+mod launch;
+mod masker;
 mod podman;
 mod probe;
 mod profile;
@@ -38,6 +42,7 @@ mod settings;
 mod stale;
 mod tree;
 
+pub use api::ClientSettings;
 pub use backend::ContainerBackend;
 pub use engine::Engine;
 pub use image::named::search_path;

@@ -16,6 +16,9 @@ pub const GUEST_PLAN: &str = "plan";
 /// The name of the socket in it that the supervisor listens at.
 pub const GUEST_SOCKET: &str = "control";
 
+/// The whole plan of a guest that is no agent's: a hand that lays masks in another container.
+pub const HAND_PLAN: &[u8] = b"palisade-hand 1\n";
+
 /// First bytes of the file: its name and version.
 const MAGIC: &[u8] = b"palisade-guest 1\n";
 

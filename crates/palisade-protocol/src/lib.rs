@@ -16,6 +16,6 @@ mod init;
 mod tree;
 
 pub use egress::{EgressEndpoint, EgressWanted, Listener, ListenerKind};
-pub use guest::{GUEST_FOLDER, GUEST_PLAN, GUEST_SOCKET, GuestPlan};
+pub use guest::{GUEST_FOLDER, GUEST_PLAN, GUEST_SOCKET, GuestPlan, HAND_PLAN};
 pub use init::{FRAME_LEN, FrameError, InitEvent, InitRequest, SetupStep};
 pub use tree::{Changes, Ownership, TreeAccess, TreeEntry};

@@ -204,9 +204,11 @@ impl Lab {
         let mut invocation = self.outside(binary);
         for (index, argument) in arguments.into_iter().enumerate() {
             invocation = invocation.args([argument.as_ref()]);
-            if index == 0 && argument.as_ref() == "run" && self.contained {
-                invocation =
-                    invocation.args(["--boundary", "container", "--accept-weaker", "masks"]);
+            let starts = ["run", "verify"]
+                .iter()
+                .any(|name| argument.as_ref() == *name);
+            if index == 0 && starts && self.contained {
+                invocation = invocation.args(["--boundary", "container"]);
             }
         }
         invocation

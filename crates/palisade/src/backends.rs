@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use palisade_boundary::Backend;
 use palisade_config::{ContainerEngine, ContainerRoot, ContainerSettings, Effective, Sourced};
 use palisade_native::NativeBackend;
-use palisade_oci::{ContainerBackend, Engine, Settings};
+use palisade_oci::{ClientSettings, ContainerBackend, Engine, Settings};
 use palisade_session::User;
 use palisade_workspace::WorkspaceAccess;
 
@@ -29,8 +29,13 @@ pub(crate) fn by_name(
         "native" => Ok(Box::new(NativeBackend)),
         CONTAINER => {
             let base = here.state.path().join("containers");
-            let settings = settings(container);
-            Ok(Box::new(ContainerBackend::new(base, guest()?, settings)))
+            let (client, settings) = (docker_client(here), settings(container));
+            Ok(Box::new(ContainerBackend::new(
+                base,
+                guest()?,
+                client,
+                settings,
+            )))
         }
         other => Err(Failure::new(format!("unknown boundary `{other}`"))
             .hint(format!("known: {}", NAMES.join(", ")))),
@@ -153,6 +158,16 @@ fn named_user(
 fn name_of(policy: &Effective) -> &str {
     let named = policy.backend.as_ref();
     named.map_or("native", |named| &named.value)
+}
+
+/// What docker's command line is told by its environment.
+fn docker_client(here: &Surroundings) -> ClientSettings {
+    let folder = std::env::var_os("DOCKER_CONFIG").filter(|folder| !folder.is_empty());
+    ClientSettings {
+        host: std::env::var_os("DOCKER_HOST"),
+        context: std::env::var_os("DOCKER_CONTEXT"),
+        folder: folder.map_or_else(|| here.home.join(".docker"), PathBuf::from),
+    }
 }
 
 /// `palisade-guest` lies beside `palisade`.

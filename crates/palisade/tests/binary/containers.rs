@@ -63,6 +63,10 @@ fn wrapped(lab: &Lab, script: &str) -> String {
     format!("{}:/usr/bin:/bin", folder.display())
 }
 
+fn rights_in_namespaces(lab: &Lab) -> bool {
+    lab.who() == palisade_test_support::Identity::Root || lab.is_rootless()
+}
+
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !holds() {
@@ -83,7 +87,9 @@ each_identity! {
         let lab = contained(who)?;
         let mut palisade = lab.palisade(["run", "--quiet", "--", "sh", "-c", "touch started; sleep 1000"]).spawn();
         wait_until("the agent runs", || lab.workspace().join("started").exists());
-        assert_eq!(containers(&lab).len(), 1);
+        // Root masks what comes later by a process of its own, and others by a second container.
+        let wanted = if rights_in_namespaces(&lab) { 1 } else { 2 };
+        wait_until("all is there", || containers(&lab).len() == wanted);
         palisade.kill().unwrap();
         palisade.wait().unwrap();
         wait_until("the container is gone", || containers(&lab).is_empty());
@@ -95,8 +101,8 @@ each_identity! {
 
     fn a_container_that_was_made_and_never_started_is_removed_by_the_next_session(who) {
         let lab = contained(who)?;
-        // Killed after `create`, which a palisade that is killed at the wrong moment comes to.
-        let path = wrapped(&lab, "[ \"$1\" = start ] && { kill -KILL $PPID; exit 1; }\nexec $REAL \"$@\"");
+        // Killed together with docker's client before that comes to start what it made.
+        let path = wrapped(&lab, "[ \"$2\" = run ] && { $REAL create \"${@:4}\"; kill -KILL $PPID; exit 1; }\nexec $REAL \"$@\"");
         let killed = lab.palisade(["run", "--quiet", "--access", "review", "--", "true"]).env("PATH", &path).run();
         assert_ne!(killed.status, 0, "{killed}");
         // Without root podman keeps changes apart by a mount of its own.
@@ -110,7 +116,7 @@ each_identity! {
         let lab = contained(who)?;
         let without = |option: &str| {
             format!(
-                "if [ \"$1\" = create ]; then kept=(); for a in \"$@\"; do [[ \"$a\" == {option} ]] || kept+=(\"$a\"); done; exec $REAL \
+                "if [ \"$2\" = run ]; then kept=(); for a in \"$@\"; do [[ \"$a\" == {option} ]] || kept+=(\"$a\"); done; exec $REAL \
                  \"${{kept[@]}}\"; fi\nexec $REAL \"$@\""
             )
         };
@@ -151,8 +157,10 @@ each_identity! {
         let named = palisade_test_support::Policy::new().tables("[boundary.container]\nengine = \"docker\"");
         let run = |host: &str| lab.run(&named, ["true"]).env("DOCKER_HOST", host).run();
         run("unix:///nonexistent/docker.sock").expect(125).expect_error("systemctl start docker");
-        let none = lab.palisade(["run", "--", "true"]).env("PATH", "/nonexistent").run();
-        none.expect(125).expect_error("there is no program `docker`");
+        let own = format!("[boundary.container]\nengine = {:?}", lab.engine());
+        let own = palisade_test_support::Policy::new().tables(&own);
+        let none = lab.run(&own, ["true"]).env("PATH", "/nonexistent").run();
+        none.expect(125).expect_error(&format!("there is no program `{}`", lab.engine()));
         assert_eq!(folders(&lab), 0);
     }
 
@@ -196,7 +204,7 @@ each_identity! {
         };
         lab.run(&policy("runc"), ["true"]).run().expect(0);
         let refused = lab.run(&policy("nonesuch"), ["true"]).run();
-        refused.expect(125).expect_error("does not have that runtime").expect_error("[boundary.container]");
+        refused.expect(125).expect_error("nonesuch").expect_error("[boundary.container]");
         let file = lab.policy(policy("nonesuch").to_toml());
         let doctor = lab.palisade(["doctor", "--json", "--policy"]).args([file]).run();
         let found: serde_json::Value = serde_json::from_str(&doctor.stdout).unwrap();

@@ -1,0 +1,74 @@
+//! The container's start, and what the engine made of it.
+
+use std::process::{Child, Stdio};
+
+use palisade_boundary::StartError;
+
+use crate::api::Api;
+use crate::backend::Root;
+use crate::engine::Engine;
+use crate::flags::{Wanted, arguments};
+use crate::image::named;
+
+/// Nobody types these: by the usual keys a person at the terminal would leave the container, and the first of them would
+/// reach the agent only with the next one.
+const DETACH_KEYS: &str = "--detach-keys=ctrl-^,ctrl-@,ctrl-_,ctrl-^,ctrl-@";
+
+/// Newer clients warn of an option that older ones know by no other name (`bind-nonrecursive`).
+const QUIET: &str = "--log-level=error";
+
+/// How a session's container is called.
+pub(crate) fn name(session: &str) -> String {
+    format!("palisade-{session}")
+}
+
+/// Starts the container, attached to our standard streams. Its image is made where the engine does not know it yet.
+pub(crate) fn launch(
+    engine: Engine,
+    api: Option<&Api>,
+    wanted: &Wanted,
+    root: &Root,
+) -> Result<Child, StartError> {
+    if !has_image(engine, api, root.name())? {
+        match root {
+            Root::Named(name) => return Err(named::missing(engine, name)),
+            Root::Host(image) => image.import(engine)?,
+        }
+    }
+    let client = engine
+        .command()
+        .args([QUIET, "run", DETACH_KEYS])
+        .arg(format!("--name={}", name(&wanted.session)))
+        .args(arguments(wanted))
+        .stdin(Stdio::inherit())
+        .spawn();
+    client.map_err(|e| engine.not_run("start the container", &e))
+}
+
+/// The first question, so this is also where an engine that cannot be used says so.
+fn has_image(engine: Engine, api: Option<&Api>, name: &str) -> Result<bool, StartError> {
+    if let Some(api) = api {
+        return api.has_image(engine, name);
+    }
+    let what = "look for the image of the root";
+    match engine.ask(what, &["image", "inspect", "--format", "{{.Id}}", name]) {
+        Ok(_) => Ok(true),
+        Err(error) if engine.lacks_image(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The engine's account of a session's container.
+pub(crate) fn account(
+    engine: Engine,
+    api: Option<&Api>,
+    session: &str,
+) -> Result<Vec<u8>, StartError> {
+    let name = name(session);
+    match api {
+        Some(api) => api.account(engine, &name),
+        None => engine
+            .ask("look at the container", &["inspect", &name])
+            .map(String::into_bytes),
+    }
+}
