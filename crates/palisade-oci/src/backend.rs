@@ -27,19 +27,19 @@ pub struct ContainerBackend {
     base: PathBuf,
     /// The guest, a static program.
     guest: PathBuf,
-    client: ClientSettings,
     settings: Settings,
+    client: ClientSettings,
 }
 
 impl ContainerBackend {
     /// Sessions keep their folders below `base`, which nobody inside may see; `guest` is `palisade-guest` on the host;
     /// `client` says where docker is asked.
-    pub fn new(base: PathBuf, guest: PathBuf, client: ClientSettings, settings: Settings) -> Self {
+    pub fn new(base: PathBuf, guest: PathBuf, settings: Settings, client: ClientSettings) -> Self {
         Self {
             base,
             guest,
-            client,
             settings,
+            client,
         }
     }
 }
@@ -75,9 +75,11 @@ impl Backend for ContainerBackend {
             .map_err(|e| cannot("open the session's socket".into(), e.to_string()))?;
         let wanted = wanted(&self.settings, spec, &folder, &layout, guest, image.name())
             .map_err(|e| cannot("write the session's files".into(), e.to_string()))?;
-        let api = (engine == Engine::Docker).then(|| Api::of(&self.client));
-        let api = api.flatten();
-        podman::make_volumes(&wanted)?;
+        // Podman has no daemon to ask.
+        let api = match engine {
+            Engine::Docker => Api::of(&self.client),
+            Engine::Podman => None,
+        };
         let client = launch(engine, api.as_ref(), &wanted, &image)
             .inspect_err(|_| podman::remove_volumes(&wanted))?;
         let parts = Parts {

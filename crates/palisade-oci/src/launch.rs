@@ -9,6 +9,7 @@ use crate::backend::Root;
 use crate::engine::Engine;
 use crate::flags::{Wanted, arguments};
 use crate::image::named;
+use crate::podman;
 
 /// Nobody types these: by the usual keys a person at the terminal would leave the container, and the first of them would
 /// reach the agent only with the next one.
@@ -35,6 +36,7 @@ pub(crate) fn launch(
             Root::Host(image) => image.import(engine)?,
         }
     }
+    podman::make_volumes(wanted)?;
     let client = engine
         .command()
         .args([QUIET, "run", DETACH_KEYS])
@@ -42,7 +44,10 @@ pub(crate) fn launch(
         .args(arguments(wanted))
         .stdin(Stdio::inherit())
         .spawn();
-    client.map_err(|e| engine.not_run("start the container", &e))
+    client.map_err(|e| {
+        podman::remove_volumes(wanted);
+        engine.not_run("start the container", &e)
+    })
 }
 
 /// The first question, so this is also where an engine that cannot be used says so.

@@ -309,11 +309,11 @@ impl Running for ContainerRunning {
         } else {
             END_DEADLINE
         };
-        if self.stands {
+        // What is frozen does not even hear of that.
+        let hears = self.stands && !self.frozen;
+        if hears {
             self.parts.folder.clear();
         }
-        // What is frozen does not even hear of its end.
-        let hears = self.stands && !self.frozen;
         let removed = hears && self.wait_for_end(limit).is_some();
         if !removed {
             self.remove();

@@ -29,13 +29,10 @@ pub(crate) fn by_name(
         "native" => Ok(Box::new(NativeBackend)),
         CONTAINER => {
             let base = here.state.path().join("containers");
-            let (client, settings) = (docker_client(here), settings(container));
-            Ok(Box::new(ContainerBackend::new(
-                base,
-                guest()?,
-                client,
-                settings,
-            )))
+            let settings = settings(container);
+            let client = docker_client(here);
+            let backend = ContainerBackend::new(base, guest()?, settings, client);
+            Ok(Box::new(backend))
         }
         other => Err(Failure::new(format!("unknown boundary `{other}`"))
             .hint(format!("known: {}", NAMES.join(", ")))),

@@ -99,15 +99,21 @@ pub(crate) fn run(shared: &Path, has_nextest: bool, variables: &[(&str, PathBuf)
         left_out("containers", why);
         return Ok(());
     }
-    // Static, as it is installed: the container that masks what comes later has no library.
-    let build = ["rustc", "--locked", "--package", "palisade-guest", "--bin"];
+    build_guest()?;
+    let docker = with_docker(shared, variables);
+    docker.and(with_podman(shared, variables))
+}
+
+/// Static, as it is installed: the container that masks what comes later has no library.
+fn build_guest() -> Done {
+    let build = ["rustc", "--locked", "--package", "palisade-guest"];
+    let program = ["--bin", "palisade-guest", "--", "-C"];
     let mut guest = shell::cargo();
     guest
         .args(build)
-        .args(["palisade-guest", "--", "-C", "target-feature=+crt-static"]);
-    shell::run(&mut guest)?;
-    let docker = with_docker(shared, variables);
-    docker.and(with_podman(shared, variables))
+        .args(program)
+        .arg("target-feature=+crt-static");
+    shell::run(&mut guest)
 }
 
 fn left_out(what: &str, why: &str) {
