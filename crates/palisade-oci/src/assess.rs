@@ -3,17 +3,25 @@
 use palisade_boundary::{Assessment, BoundarySpec, Control, Enforcement, Weakness};
 use palisade_protocol::TreeEntry;
 
-use crate::engine::Engine;
 use crate::podman::{Groups, NO_GROUP};
+use crate::settings::Settings;
 
 /// One answer per control that the spec uses.
-pub(crate) fn assess(spec: &BoundarySpec, engine: Engine) -> Vec<Assessment> {
+pub(crate) fn assess(spec: &BoundarySpec, settings: &Settings) -> Vec<Assessment> {
+    let engine = settings.engine;
     let enforced = |control, by: &str| Assessment::enforced(control, by);
     let tmpfs = |entry: &TreeEntry| matches!(entry, TreeEntry::Tmpfs { .. });
     let answers = [
         (
             Control::Filesystem,
-            "a read-only root of links and empty folders, and a mount for each thing the spec shows",
+            match settings.image {
+                None => {
+                    "a read-only root of links and empty folders, and a mount for each thing the spec shows"
+                }
+                Some(_) => {
+                    "the image as a read-only root, and a mount for each thing of the host that the spec shows"
+                }
+            },
             true,
         ),
         (

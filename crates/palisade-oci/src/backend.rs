@@ -12,7 +12,7 @@ use crate::api::{Api, ClientSettings};
 use crate::engine::{Engine, cannot};
 use crate::flags::{HostMount, Wanted};
 use crate::folder::SessionFolder;
-use crate::image::RootImage;
+use crate::image::{RootImage, named};
 use crate::launch::{launch, name};
 use crate::podman;
 use crate::profile::profile;
@@ -54,7 +54,7 @@ impl Backend for ContainerBackend {
     }
 
     fn assess(&self, spec: &BoundarySpec) -> Vec<Assessment> {
-        crate::assess::assess(spec, self.settings.engine)
+        crate::assess::assess(spec, &self.settings)
     }
 
     fn start(&self, spec: &BoundarySpec) -> Result<Box<dyn Running>, StartError> {
@@ -62,7 +62,8 @@ impl Backend for ContainerBackend {
         check_identity(&spec.identity)?;
         podman::check(engine, spec)?;
         let guest = real_guest(&self.guest)?;
-        let layout = lay_out(&spec.tree)?;
+        let mut layout = lay_out(&spec.tree)?;
+        let image = Root::new(&self.settings, &mut layout)?;
         let folder = SessionFolder::make(&self.base).map_err(|e| {
             cannot(
                 format!("make a folder below {}", self.base.display()),
@@ -72,15 +73,15 @@ impl Backend for ContainerBackend {
         let listener = folder
             .open(&guest_plan(engine, spec, &layout)?)
             .map_err(|e| cannot("open the session's socket".into(), e.to_string()))?;
-        let image = RootImage::new(&layout.skeleton)?;
-        let wanted = wanted(&self.settings, spec, &folder, &layout, guest, &image)
+        let wanted = wanted(&self.settings, spec, &folder, &layout, guest, image.name())
             .map_err(|e| cannot("write the session's files".into(), e.to_string()))?;
         // Podman has no daemon to ask.
         let api = match engine {
             Engine::Docker => Api::of(&self.client),
             Engine::Podman => None,
         };
-        let client = launch(engine, api.as_ref(), &wanted, &image)?;
+        let client = launch(engine, api.as_ref(), &wanted, &image)
+            .inspect_err(|_| podman::remove_volumes(&wanted))?;
         let parts = Parts {
             engine,
             api,
@@ -172,7 +173,7 @@ fn wanted(
     folder: &SessionFolder,
     layout: &Layout,
     guest: PathBuf,
-    image: &RootImage,
+    image: &str,
 ) -> std::io::Result<Wanted> {
     let profile = profile(Options::default());
     let memory = spec.limits.memory.unwrap_or_else(half_of_memory);
@@ -192,7 +193,7 @@ fn wanted(
         spec: spec.clone(),
         session: folder.name().to_owned(),
         base: folder.base(),
-        image: image.name.clone(),
+        image: image.to_owned(),
         profile_file: folder.write("profile.json", profile.as_bytes())?,
         profile,
         guest,
@@ -217,4 +218,33 @@ pub(crate) fn window() -> Option<(u16, u16)> {
 fn half_of_memory() -> u64 {
     let info = rustix::system::sysinfo();
     u64::from(info.mem_unit) * info.totalram / 2
+}
+
+/// What the root is made of.
+pub(crate) enum Root {
+    /// An image of the person's own, by its name.
+    Named(String),
+    /// The host's system: an image of links, and mounts.
+    Host(RootImage),
+}
+
+impl Root {
+    fn new(settings: &Settings, layout: &mut Layout) -> Result<Self, StartError> {
+        let Some(name) = &settings.image else {
+            return RootImage::new(&layout.skeleton).map(Self::Host);
+        };
+        if let Some((path, _)) = layout.skeleton.first() {
+            let cause = "an image is what it is, and gets no links".to_owned();
+            return Err(cannot(format!("make {} inside", path.display()), cause));
+        }
+        named::cover_volumes(settings.engine, name, layout)?;
+        Ok(Self::Named(name.clone()))
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Named(name) => name,
+            Self::Host(image) => &image.name,
+        }
+    }
 }

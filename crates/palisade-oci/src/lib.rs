@@ -45,4 +45,5 @@ mod tree;
 pub use api::ClientSettings;
 pub use backend::ContainerBackend;
 pub use engine::Engine;
+pub use image::named::search_path;
 pub use settings::{Settings, Surroundings, choose};

@@ -88,6 +88,8 @@ pub(crate) fn arguments(wanted: &Wanted) -> Vec<String> {
         "--systemd=false",
         "--no-hosts",
         "--http-proxy=false",
+        // What an image declares as a volume is as the image has it.
+        "--image-volume=ignore",
     ]
     .map(str::to_owned)
     .to_vec();

@@ -12,6 +12,7 @@ use palisade_workspace::WorkspaceAccess;
 
 use crate::failure::Failure;
 use crate::surroundings::Surroundings;
+use crate::terminal_text::harmless;
 
 /// Names of all backends, for messages.
 pub(crate) const NAMES: [&str; 2] = ["native", CONTAINER];
@@ -43,15 +44,6 @@ pub(crate) fn of_policy(
     policy: &Effective,
     here: &Surroundings,
 ) -> Result<Box<dyn Backend>, Failure> {
-    if let Some(root) = &policy.container.root
-        && root.value != ContainerRoot::Host
-    {
-        let source = &root.source;
-        return Err(Failure::new(format!(
-            "{source}: the root of a container is the host's system"
-        ))
-        .hint("write `root = \"host\"`"));
-    }
     by_name(name_of(policy), here, &policy.container)
 }
 
@@ -71,7 +63,26 @@ fn settings(container: &ContainerSettings) -> Settings {
             .runtime
             .as_ref()
             .map(|runtime| runtime.value.clone()),
+        image: container.root.as_ref().and_then(|root| match &root.value {
+            ContainerRoot::Image(image) => Some(image.clone()),
+            ContainerRoot::Host => None,
+        }),
     }
+}
+
+/// Where the programs of the image are that is the agent's root. None where the host's system is.
+pub(crate) fn image_path(policy: &Effective) -> Result<Vec<PathBuf>, Failure> {
+    let Some(image) = policy.image() else {
+        return Ok(Vec::new());
+    };
+    let engine = settings(&policy.container).engine;
+    palisade_oci::search_path(engine, image).map_err(|error| {
+        let failure = Failure::new(&error);
+        match &error.fix {
+            Some(fix) => failure.hint(harmless(fix)),
+            None => failure,
+        }
+    })
 }
 
 fn is_installed(engine: Engine) -> bool {
