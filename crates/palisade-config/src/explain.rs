@@ -114,6 +114,7 @@ fn boundary(policy: &Effective) -> Vec<String> {
         Some(backend) => format!("{} ({})", backend.value, backend.source),
         None => "native (default)".to_owned(),
     }];
+    lines.extend(policy.container.lines());
     let accepted = policy.accept_weaker.iter();
     lines.extend(
         accepted.map(|control| format!("may be weaker: {} ({})", control.value, control.source)),

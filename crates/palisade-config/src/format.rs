@@ -12,8 +12,10 @@ use serde::de::{Deserializer, Error, Visitor};
 use crate::gate_limits::WrittenGateLimits;
 use crate::spanned::Spanned;
 
+mod container;
 mod credential;
 
+pub(crate) use container::{Container, Engine, Root};
 pub(crate) use credential::{
     Credential, Inject, InjectTable, InnerSource, Keyring, OAuth2, Parts, SourceTable, TextOrParts,
     Vault,
@@ -70,6 +72,8 @@ pub(crate) struct Boundary {
         schemars(extend("items" = crate::schema::controls()))
     )]
     pub accept_weaker: Vec<Spanned<String>>,
+    /// The container backend's own settings.
+    pub container: Option<Spanned<Container>>,
 }
 
 /// Which controls have to be held as their words say.

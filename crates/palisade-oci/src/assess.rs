@@ -5,14 +5,25 @@ use palisade_protocol::{Changes, TreeEntry};
 
 use crate::backend::may_lay;
 
+use crate::podman::{Groups, NO_GROUP};
+use crate::settings::Settings;
+
 /// One answer per control that the spec uses.
-pub(crate) fn assess(spec: &BoundarySpec) -> Vec<Assessment> {
+pub(crate) fn assess(spec: &BoundarySpec, settings: &Settings) -> Vec<Assessment> {
+    let engine = settings.engine;
     let enforced = |control, by: &str| Assessment::enforced(control, by);
     let tmpfs = |entry: &TreeEntry| matches!(entry, TreeEntry::Tmpfs { .. });
     let answers = [
         (
             Control::Filesystem,
-            "a read-only root of links and empty folders, and a mount for each thing the spec shows",
+            match settings.image {
+                None => {
+                    "a read-only root of links and empty folders, and a mount for each thing the spec shows"
+                }
+                Some(_) => {
+                    "the image as a read-only root, and a mount for each thing of the host that the spec shows"
+                }
+            },
             true,
         ),
         (
@@ -47,16 +58,14 @@ pub(crate) fn assess(spec: &BoundarySpec) -> Vec<Assessment> {
             true,
         ),
         (
-            Control::Memory,
-            "the engine's control group, without swap",
-            spec.limits.memory.is_some(),
+            Control::Processes,
+            if engine.is_rootless() {
+                "RLIMIT_NPROC, which is counted for each user namespace, and this one is the container's alone"
+            } else {
+                "the engine's control group"
+            },
+            true,
         ),
-        (
-            Control::Cpus,
-            "the engine's control group",
-            spec.limits.cpus.is_some(),
-        ),
-        (Control::Processes, "the engine's control group", true),
         (
             Control::Lifetime,
             "the guest is the first process and ends with its connection to palisade; the engine removes the container",
@@ -66,6 +75,7 @@ pub(crate) fn assess(spec: &BoundarySpec) -> Vec<Assessment> {
     let used = answers.into_iter().filter(|(.., used)| *used);
     let mut all: Vec<Assessment> = used.map(|(control, by, _)| enforced(control, by)).collect();
     all.push(access(spec, may_lay()));
+    all.extend(limits(spec, Groups::of(engine)));
     all.push(landlock());
     all.extend(masks(spec));
     all
@@ -101,6 +111,29 @@ fn in_memory(entry: &TreeEntry) -> bool {
             ..
         }
     )
+}
+
+fn limits(spec: &BoundarySpec, groups: Groups) -> Vec<Assessment> {
+    let missing: Vec<Control> = groups.missing(&spec.limits).collect();
+    let memory = (spec.limits.memory.is_some())
+        .then_some((Control::Memory, "the engine's control group, without swap"));
+    let cpus =
+        (spec.limits.cpus.is_some()).then_some((Control::Cpus, "the engine's control group"));
+    let asked = memory.into_iter().chain(cpus);
+    let answer = |(control, by): (Control, &str)| {
+        if !missing.contains(&control) {
+            return Assessment::enforced(control, by);
+        }
+        let (why, fix) = NO_GROUP;
+        Assessment {
+            control,
+            enforcement: Enforcement::Unenforceable(Weakness {
+                why: why.to_owned(),
+                fix: Some(fix.to_owned()),
+            }),
+        }
+    };
+    asked.map(answer).collect()
 }
 
 fn landlock() -> Assessment {

@@ -12,29 +12,33 @@ use crate::api::{Api, ClientSettings};
 use crate::engine::{Engine, cannot};
 use crate::flags::{HostMount, Wanted};
 use crate::folder::SessionFolder;
-use crate::image::RootImage;
+use crate::image::{RootImage, named};
 use crate::launch::{launch, name};
+use crate::podman;
 use crate::profile::profile;
 use crate::running::{ContainerRunning, Parts};
-use crate::tree::{Layout, What, lay_out};
+use crate::settings::Settings;
+use crate::tree::{Layout, Mount, What, lay_out};
 
-/// A container of docker.
+/// A container of docker or podman.
 #[derive(Clone, Debug)]
 pub struct ContainerBackend {
     /// Where sessions keep their folders, below palisade's own state.
     base: PathBuf,
     /// The guest, a static program.
     guest: PathBuf,
+    settings: Settings,
     client: ClientSettings,
 }
 
 impl ContainerBackend {
     /// Sessions keep their folders below `base`, which nobody inside may see; `guest` is `palisade-guest` on the host;
-    /// `client` says where the engine is asked.
-    pub fn new(base: PathBuf, guest: PathBuf, client: ClientSettings) -> Self {
+    /// `client` says where docker is asked.
+    pub fn new(base: PathBuf, guest: PathBuf, settings: Settings, client: ClientSettings) -> Self {
         Self {
             base,
             guest,
+            settings,
             client,
         }
     }
@@ -46,33 +50,39 @@ impl Backend for ContainerBackend {
     }
 
     fn probe(&self) -> Probe {
-        crate::probe::probe(Engine::Docker, &self.guest)
+        crate::probe::probe(&self.settings, &self.guest)
     }
 
     fn assess(&self, spec: &BoundarySpec) -> Vec<Assessment> {
-        crate::assess::assess(spec)
+        crate::assess::assess(spec, &self.settings)
     }
 
     fn start(&self, spec: &BoundarySpec) -> Result<Box<dyn Running>, StartError> {
-        let engine = Engine::Docker;
+        let engine = self.settings.engine;
         check_identity(&spec.identity)?;
+        podman::check(engine, spec)?;
         let guest = real_guest(&self.guest)?;
         let by_hand = may_lay();
+        let mut layout = lay_out(&spec.tree, by_hand)?;
+        let image = Root::new(&self.settings, &mut layout)?;
         let folder = SessionFolder::make(&self.base).map_err(|e| {
             cannot(
                 format!("make a folder below {}", self.base.display()),
                 e.to_string(),
             )
         })?;
-        let layout = lay_out(&spec.tree, by_hand)?;
         let listener = folder
-            .open(&guest_plan(spec, &layout)?)
+            .open(&guest_plan(engine, spec, &layout)?)
             .map_err(|e| cannot("open the session's socket".into(), e.to_string()))?;
-        let image = RootImage::new(&layout.skeleton)?;
-        let wanted = wanted(spec, &folder, &layout, guest, &image)
+        let wanted = wanted(&self.settings, spec, &folder, &layout, guest, image.name())
             .map_err(|e| cannot("write the session's files".into(), e.to_string()))?;
-        let api = Api::of(&self.client);
-        let client = launch(engine, api.as_ref(), &wanted, &image)?;
+        // Podman has no daemon to ask.
+        let api = match engine {
+            Engine::Docker => Api::of(&self.client),
+            Engine::Podman => None,
+        };
+        let client = launch(engine, api.as_ref(), &wanted, &image)
+            .inspect_err(|_| podman::remove_volumes(&wanted))?;
         let parts = Parts {
             engine,
             api,
@@ -82,6 +92,7 @@ impl Backend for ContainerBackend {
             listener,
             wanted,
             late: by_hand.then_some(layout.late),
+            keeps_owners: self.settings.keeps_owners,
             masked: layout.masked,
         };
         // From here on, dropping this ends the container.
@@ -120,11 +131,15 @@ fn real_guest(guest: &Path) -> Result<PathBuf, StartError> {
     guest.canonicalize().map_err(|e| StartError {
         what: format!("find the guest {}", guest.display()),
         cause: e.to_string(),
-        fix: Some("install palisade-guest beside palisade".into()),
+        fix: Some("install palisade-guest beside palisade (docs/containers.md)".into()),
     })
 }
 
-fn guest_plan(spec: &BoundarySpec, layout: &Layout) -> Result<GuestPlan, StartError> {
+fn guest_plan(
+    engine: Engine,
+    spec: &BoundarySpec,
+    layout: &Layout,
+) -> Result<GuestPlan, StartError> {
     let (count, most) = (spec.egress.fallback_ports.len(), NetworkPlan::MOST_PORTS);
     if count > most {
         let cause = format!("{count} ports are to be caught, at most {most} can be");
@@ -135,7 +150,7 @@ fn guest_plan(spec: &BoundarySpec, layout: &Layout) -> Result<GuestPlan, StartEr
         foreground: spec.foreground,
         window: has_terminal(spec).then(window).flatten(),
         egress: spec.egress.clone(),
-        owned: layout.owned.clone(),
+        owned: owned(engine, layout),
         writable: layout.writable.clone(),
         directory: spec.command.directory.clone(),
         argv: spec.command.argv.clone(),
@@ -143,12 +158,31 @@ fn guest_plan(spec: &BoundarySpec, layout: &Layout) -> Result<GuestPlan, StartEr
     })
 }
 
+/// What the guest gives to the agent: what the engine makes as root.
+fn owned(engine: Engine, layout: &Layout) -> Vec<PathBuf> {
+    let mut owned = layout.owned.clone();
+    let roots = |mount: &&Mount| match (engine, &mount.what) {
+        (Engine::Docker, _) => false,
+        // It has no option for whom a file system in memory belongs to.
+        (Engine::Podman, What::Memory { .. }) => true,
+        // With root it gives a fresh volume to the container's first user.
+        (Engine::Podman, What::Overlay { .. }) => !engine.is_rootless(),
+        (Engine::Podman, _) => false,
+    };
+    let mounts = layout.mounts.iter().filter(roots);
+    owned.extend(mounts.map(|mount| mount.target.clone()));
+    owned.sort();
+    owned.dedup();
+    owned
+}
+
 fn wanted(
+    settings: &Settings,
     spec: &BoundarySpec,
     folder: &SessionFolder,
     layout: &Layout,
     guest: PathBuf,
-    image: &RootImage,
+    image: &str,
 ) -> std::io::Result<Wanted> {
     let profile = profile(Options::default());
     let memory = spec.limits.memory.unwrap_or_else(half_of_memory);
@@ -161,13 +195,15 @@ fn wanted(
             What::Mapped { .. } | What::Layers { .. } => folder.empty(true),
             What::Overlay { .. } | What::Memory { .. } => PathBuf::new(),
         };
-        mounts.push(HostMount::new(mount, spec, memory, source));
+        mounts.push(HostMount::new(settings.engine, mount, spec, memory, source));
     }
     Ok(Wanted {
+        engine: settings.engine,
+        runtime: settings.runtime.clone(),
         spec: spec.clone(),
         session: folder.name().to_owned(),
         base: folder.base(),
-        image: image.name.clone(),
+        image: image.to_owned(),
         profile_file: folder.write("profile.json", profile.as_bytes())?,
         profile,
         guest,
@@ -192,4 +228,33 @@ pub(crate) fn window() -> Option<(u16, u16)> {
 pub(crate) fn half_of_memory() -> u64 {
     let info = rustix::system::sysinfo();
     u64::from(info.mem_unit) * info.totalram / 2
+}
+
+/// What the root is made of.
+pub(crate) enum Root {
+    /// An image of the person's own, by its name.
+    Named(String),
+    /// The host's system: an image of links, and mounts.
+    Host(RootImage),
+}
+
+impl Root {
+    fn new(settings: &Settings, layout: &mut Layout) -> Result<Self, StartError> {
+        let Some(name) = &settings.image else {
+            return RootImage::new(&layout.skeleton).map(Self::Host);
+        };
+        if let Some((path, _)) = layout.skeleton.first() {
+            let cause = "an image is what it is, and gets no links".to_owned();
+            return Err(cannot(format!("make {} inside", path.display()), cause));
+        }
+        named::cover_volumes(settings.engine, name, layout)?;
+        Ok(Self::Named(name.clone()))
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Named(name) => name,
+            Self::Host(image) => &image.name,
+        }
+    }
 }

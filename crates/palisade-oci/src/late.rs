@@ -40,11 +40,13 @@ pub(crate) fn lay(
     spec: &BoundarySpec,
     folder: &SessionFolder,
     memory: u64,
+    keeps_owners: bool,
 ) -> Result<(), StartError> {
     let agent = (spec.identity.host_uid, spec.identity.host_gid);
     let mut layer = Layer {
         hand,
         owners: Owners::new(agent),
+        keeps_owners,
         agent,
         memory: spec.limits.memory.unwrap_or(memory),
     };
@@ -80,6 +82,7 @@ fn failed(target: &Path, what: &What, error: &io::Error) -> StartError {
 struct Layer<'a> {
     hand: &'a Hand,
     owners: Owners,
+    keeps_owners: bool,
     agent: (u32, u32),
     /// Most bytes of a file system in memory that names no size.
     memory: u64,
@@ -156,8 +159,10 @@ impl Layer<'_> {
         let own = fstat(&place)?;
         let tree = copy(&place, OpenTreeFlags::AT_RECURSIVE)?;
         let mut attributes = attributes(read_only);
-        let owners = self.owners.of((own.st_uid, own.st_gid))?;
-        attributes.owners = owners.map(AsFd::as_fd);
+        if !self.keeps_owners {
+            let owners = self.owners.of((own.st_uid, own.st_gid))?;
+            attributes.owners = owners.map(AsFd::as_fd);
+        }
         set_attributes(tree.as_fd(), attributes, true)?;
         Ok(tree)
     }

@@ -35,12 +35,17 @@ mod inspect;
 mod late;
 mod launch;
 mod masker;
+mod podman;
 mod probe;
 mod profile;
 mod running;
+mod settings;
 mod stale;
 mod tree;
 mod vanished;
 
 pub use api::ClientSettings;
 pub use backend::ContainerBackend;
+pub use engine::Engine;
+pub use image::named::search_path;
+pub use settings::{Settings, Surroundings, choose};

@@ -24,7 +24,7 @@ use crate::folder::SessionFolder;
 use crate::masker::{ContainerMasker, HandContainer, enter};
 use crate::tree::Mount;
 use crate::vanished::Place;
-use crate::{inspect, late, launch, stale, vanished};
+use crate::{inspect, late, launch, podman, stale, vanished};
 
 /// How long an engine may take to start a container. It takes a quarter of a second; on a busy machine many times that.
 const START_DEADLINE: Duration = Duration::from_secs(60);
@@ -51,6 +51,8 @@ pub(crate) struct Parts {
     pub(crate) wanted: Wanted,
     /// What palisade's own hand lays before the agent starts, where it has one.
     pub(crate) late: Option<Vec<Mount>>,
+    /// Whether files are whose they are on the host.
+    pub(crate) keeps_owners: bool,
     /// What the engine masks, as it was.
     pub(crate) masked: Vec<Place>,
 }
@@ -109,9 +111,7 @@ impl ContainerRunning {
         match ready {
             Some(0) => accept_with(&self.parts.listener, SocketFlags::CLOEXEC)
                 .map_err(|e| failed(e.to_string())),
-            Some(_) => Err(failed(
-                "the engine gave up, for the reason it names above".into(),
-            )),
+            Some(_) => Err(launch::why_not(self.parts.engine, &self.parts.wanted)),
             None => {
                 let seconds = START_DEADLINE.as_secs();
                 Err(failed(format!("nothing was heard of it for {seconds} s")))
@@ -172,7 +172,8 @@ impl ContainerRunning {
         let process = enter(inside).map_err(|e| cannot(what(), e.to_string()))?;
         let hand = process.hand().map_err(|e| cannot(what(), e.to_string()))?;
         let Parts { wanted, folder, .. } = &self.parts;
-        late::lay(hand, &late, &wanted.spec, folder, half_of_memory())?;
+        let (spec, memory) = (&wanted.spec, half_of_memory());
+        late::lay(hand, &late, spec, folder, memory, self.parts.keeps_owners)?;
         self.hand = Some(process);
         Ok(())
     }
@@ -354,6 +355,7 @@ impl Running for ContainerRunning {
                 self.remove();
             }
         }
+        podman::remove_volumes(&self.parts.wanted);
         if let Some(stale) = self.stale.take() {
             let _ = stale.join();
         }

@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 
 use palisade_boundary::Backend;
-use palisade_config::Effective;
+use palisade_config::{ContainerEngine, ContainerRoot, ContainerSettings, Effective, Sourced};
 use palisade_native::NativeBackend;
-use palisade_oci::{ClientSettings, ContainerBackend};
+use palisade_oci::{ClientSettings, ContainerBackend, Engine, Settings};
 use palisade_session::User;
+use palisade_workspace::WorkspaceAccess;
 
 use crate::failure::Failure;
 use crate::surroundings::Surroundings;
+use crate::terminal_text::harmless;
 
 /// Names of all backends, for messages.
 pub(crate) const NAMES: [&str; 2] = ["native", CONTAINER];
@@ -17,16 +19,19 @@ pub(crate) const NAMES: [&str; 2] = ["native", CONTAINER];
 const CONTAINER: &str = "container";
 
 /// The backend of this name.
-pub(crate) fn by_name(name: &str, here: &Surroundings) -> Result<Box<dyn Backend>, Failure> {
+pub(crate) fn by_name(
+    name: &str,
+    here: &Surroundings,
+    container: &ContainerSettings,
+) -> Result<Box<dyn Backend>, Failure> {
     match name {
         "native" => Ok(Box::new(NativeBackend)),
         CONTAINER => {
             let base = here.state.path().join("containers");
-            Ok(Box::new(ContainerBackend::new(
-                base,
-                guest()?,
-                docker_client(here),
-            )))
+            let settings = settings(container);
+            let client = docker_client(here);
+            let backend = ContainerBackend::new(base, guest()?, settings, client);
+            Ok(Box::new(backend))
         }
         other => Err(Failure::new(format!("unknown boundary `{other}`"))
             .hint(format!("known: {}", NAMES.join(", ")))),
@@ -38,20 +43,93 @@ pub(crate) fn of_policy(
     policy: &Effective,
     here: &Surroundings,
 ) -> Result<Box<dyn Backend>, Failure> {
-    by_name(name_of(policy), here)
+    by_name(name_of(policy), here, &policy.container)
+}
+
+fn settings(container: &ContainerSettings) -> Settings {
+    let engine = container.engine.as_ref();
+    Settings {
+        engine: match engine.map(|engine| engine.value) {
+            Some(ContainerEngine::Docker) => Engine::Docker,
+            Some(ContainerEngine::Podman) => Engine::Podman,
+            None => palisade_oci::choose(&palisade_oci::Surroundings {
+                docker: is_installed(Engine::Docker),
+                podman: is_installed(Engine::Podman),
+                docker_host: std::env::var("DOCKER_HOST").ok(),
+            }),
+        },
+        runtime: container
+            .runtime
+            .as_ref()
+            .map(|runtime| runtime.value.clone()),
+        keeps_owners: container.user.is_some(),
+        image: container.root.as_ref().and_then(|root| match &root.value {
+            ContainerRoot::Image(image) => Some(image.clone()),
+            ContainerRoot::Host => None,
+        }),
+    }
+}
+
+/// Where the programs of the image are that is the agent's root. None where the host's system is.
+pub(crate) fn image_path(policy: &Effective) -> Result<Vec<PathBuf>, Failure> {
+    let Some(image) = policy.image() else {
+        return Ok(Vec::new());
+    };
+    let engine = settings(&policy.container).engine;
+    palisade_oci::search_path(engine, image).map_err(|error| {
+        let failure = Failure::new(&error);
+        match &error.fix {
+            Some(fix) => failure.hint(harmless(fix)),
+            None => failure,
+        }
+    })
+}
+
+fn is_installed(engine: Engine) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(engine.program()).is_file())
 }
 
 /// Who the agent is with that backend. A container's ids are the host's.
-pub(crate) fn user_of(policy: &Effective, here: &Surroundings) -> User {
+pub(crate) fn user_of(policy: &Effective, here: &Surroundings) -> Result<User, Failure> {
     let user = here.user.clone();
     if name_of(policy) != CONTAINER {
-        return user;
+        return Ok(user);
     }
-    User {
+    if let Some(named) = &policy.container.user {
+        return named_user(named, policy, here);
+    }
+    Ok(User {
         uid: user.host_uid,
         gid: user.host_gid,
         ..user
+    })
+}
+
+/// The user that the policy names. What is kept for the agent is made by whoever runs palisade, and only root can give it away.
+fn named_user(
+    named: &Sourced<(u32, u32)>,
+    policy: &Effective,
+    here: &Surroundings,
+) -> Result<User, Failure> {
+    let (uid, gid) = named.value;
+    let is_own = (uid, gid) == (here.user.host_uid, here.user.host_gid);
+    let by_root = rustix::process::geteuid().is_root();
+    let kept = policy.access.value == WorkspaceAccess::Review || !policy.volumes.is_empty();
+    if kept && !is_own && !by_root {
+        let source = &named.source;
+        return Err(Failure::new(format!(
+            "{source}: what `access = \"review\"` and volumes keep for the agent is yours, and {uid}:{gid} could not write it"
+        ))
+        .hint("take `user` out, run palisade as that user or as root, or use another access and no volumes"));
     }
+    Ok(User {
+        uid,
+        gid,
+        host_uid: uid,
+        host_gid: gid,
+        ..here.user.clone()
+    })
 }
 
 fn name_of(policy: &Effective) -> &str {

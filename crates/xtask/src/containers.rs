@@ -1,10 +1,15 @@
-//! The tests of the binary once more, with each session in a container of docker.
+//! The tests of the binary once more, with each session in a container: of docker, then of podman, whose engine needs no daemon and
+//! works with root and without.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::shell::{self, Done};
+
+mod podman;
+
+use podman::Podman;
 
 /// The tests that are about what every boundary does.
 const SAME: [&str; 14] = [
@@ -56,53 +61,106 @@ const OTHER: [(&str, &str); 11] = [
 const NO_SCRATCH: &str = "only root has access scratch in a container, and others are told";
 const NATIVE_PROCESSES: &str = "looks at the processes of the native boundary";
 
-/// Runs them, where there is an engine to be started.
+/// Runs them with each engine that there is.
 pub(crate) fn run(shared: &Path, has_nextest: bool, variables: &[(&str, PathBuf)]) -> Done {
-    let missing = if !shell::is_root() {
-        Some("only root starts a daemon")
-    } else if shell::program("dockerd").is_none() {
-        Some("dockerd is not installed (package docker.io)")
+    let why = if !shell::is_root() {
+        Some("only root starts a daemon, and an ordinary user beside it")
     } else if !has_nextest {
         Some("they are selected by cargo-nextest")
     } else {
         None
     };
-    if let Some(why) = missing {
-        eprintln!("the tests in containers are left out: {why}");
+    if let Some(why) = why {
+        left_out("containers", why);
         return Ok(());
     }
-    let daemon = Daemon::start(&shared.join("docker"))?;
-    // Static, as it is installed: the container that masks what comes later has no library.
-    let build = [
-        "rustc",
-        "--locked",
-        "--package",
-        "palisade-guest",
-        "--bin",
-        "palisade-guest",
-    ];
+    build_guest()?;
+    let docker = with_docker(shared, variables);
+    docker.and(with_podman(shared, variables))
+}
+
+/// Static, as it is installed: the container that masks what comes later has no library.
+fn build_guest() -> Done {
+    let build = ["rustc", "--locked", "--package", "palisade-guest"];
+    let program = ["--bin", "palisade-guest", "--", "-C"];
     let mut guest = shell::cargo();
     guest
         .args(build)
-        .args(["--", "-C", "target-feature=+crt-static"]);
-    shell::run(&mut guest)?;
+        .args(program)
+        .arg("target-feature=+crt-static");
+    shell::run(&mut guest)
+}
+
+fn left_out(what: &str, why: &str) {
+    eprintln!("the tests in {what} are left out: {why}");
+}
+
+fn with_docker(shared: &Path, variables: &[(&str, PathBuf)]) -> Done {
+    if shell::program("dockerd").is_none() {
+        left_out(
+            "containers of docker",
+            "dockerd is not installed (package docker.io)",
+        );
+        return Ok(());
+    }
+    let daemon = Daemon::start(&shared.join("docker"))?;
     let mut command = shell::cargo();
     command
-        .args(["nextest", "run", "--package", "palisade", "--locked"])
-        .args(["--no-fail-fast", "--filterset", &selection()])
-        .env("PALISADE_TEST_BOUNDARY", "container")
+        .args(tests(&[]))
         .env("DOCKER_HOST", daemon.address())
+        .env("PALISADE_TEST_BOUNDARY", "container")
         .envs(variables.iter().map(|(name, value)| (name, value)));
     shell::run(&mut command)
 }
 
-fn selection() -> String {
+fn with_podman(shared: &Path, variables: &[(&str, PathBuf)]) -> Done {
+    let needed = [
+        ("podman", "podman"),
+        ("runc", "runc"),
+        ("newuidmap", "uidmap"),
+    ];
+    for (program, package) in needed {
+        if shell::program(program).is_none() {
+            let why = format!("{program} is not installed (package {package})");
+            left_out("containers of podman", &why);
+            return Ok(());
+        }
+    }
+    let podman = Podman::new(&shared.join("podman"))?;
+    let mut command = podman.command("cargo");
+    command
+        .args(tests(&NOT_WITH_PODMAN))
+        .env("PALISADE_TEST_BOUNDARY", "container")
+        .envs(variables.iter().map(|(name, value)| (name, value)));
+    shell::run(&mut command)
+}
+
+/// What podman does another way, and why it is left out there.
+const NOT_WITH_PODMAN: [(&str, &str); 2] = [
+    (
+        "memory_is_limited::as_user",
+        "without root and without the unified hierarchy there is no limit, and it says so",
+    ),
+    (
+        "a_volume_is_kept_and_is_apart_from_others::as_user",
+        "podman itself makes ~/.cache, which is looked for",
+    ),
+];
+
+fn tests(other: &[(&str, &str)]) -> Vec<String> {
+    let run = ["nextest", "run", "--package", "palisade", "--locked"];
+    let all = run.into_iter().chain(["--no-fail-fast", "--filterset"]);
+    all.map(str::to_owned).chain([selection(other)]).collect()
+}
+
+fn selection(other: &[(&str, &str)]) -> String {
     let tests = |names: &mut dyn Iterator<Item = &str>| {
         let each: Vec<String> = names.map(|name| format!("test({name})")).collect();
         each.join(" | ")
     };
     let same = tests(&mut SAME.into_iter());
-    let other = tests(&mut OTHER.iter().map(|(name, _)| *name));
+    let other = OTHER.iter().chain(other);
+    let other = tests(&mut other.map(|(name, _)| *name));
     format!("({same}) & !({other})")
 }
 

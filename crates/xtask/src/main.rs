@@ -25,11 +25,11 @@ cargo xtask COMMAND
 
   setup [--bench]              install what the tests need, as far as this user may; with --bench the peers of the gate too
   test                         set up, then check and test everything: the one command for a fresh machine
-  containers                   the tests of the binary that hold for every boundary, in containers of a docker daemon started for them
+  containers                   the tests of the binary that hold for every boundary, in containers of a docker daemon started for them, and of podman
   tidy                         check what no compiler checks: imports, sizes, words, generated files
   schema                       write the JSON schema of the policy format
   fuzz [TARGET] [--seconds N]  run the fuzz targets, or one of them
-  bench [start|memory|inside|gate]
+  bench [start|memory|inside|boundaries|workspace|gate]
                                measure against bubblewrap, sandbox-runtime, a direct connection and other proxies
 ";
 

@@ -1,5 +1,7 @@
 //! What only a container can get wrong: the engine, and what it leaves. `cargo xtask test` runs these with a daemon of its own.
 
+mod images;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -17,24 +19,24 @@ fn contained(who: palisade_test_support::Identity) -> Result<Lab, Skip> {
     Err(Skip::because("sessions are no containers here", fix))
 }
 
-fn docker(lab: &Lab, arguments: &[&str]) -> Finished {
-    lab.outside("docker").args(arguments).run().expect(0)
+fn engine(lab: &Lab, arguments: &[&str]) -> Finished {
+    lab.outside(lab.engine()).args(arguments).run().expect(0)
 }
 
 /// Containers of this lab's sessions, whatever their state.
 fn containers(lab: &Lab) -> Vec<String> {
     let label = format!("label=palisade.base={}", base(lab).display());
-    let found = docker(lab, &["ps", "--all", "--quiet", "--filter", &label]);
+    let found = engine(lab, &["ps", "--all", "--quiet", "--filter", &label]);
     found.stdout.lines().map(str::to_owned).collect()
 }
 
 /// Volumes that hold changes of this lab's sessions.
 fn volumes(lab: &Lab) -> usize {
-    let all = docker(lab, &["volume", "ls", "--quiet"]).stdout;
+    let all = engine(lab, &["volume", "ls", "--quiet"]).stdout;
     let of_this = |name: &&str| {
         // Another test's may be gone by now.
         let shown = lab
-            .outside("docker")
+            .outside(lab.engine())
             .args(["volume", "inspect", name])
             .run();
         shown.stdout.contains(lab.home().to_str().unwrap())
@@ -50,19 +52,19 @@ fn folders(lab: &Lab) -> usize {
     std::fs::read_dir(base(lab)).map_or(0, Iterator::count)
 }
 
-/// Puts a `docker` of ours before the real one, which `$REAL` is.
+/// Puts a program of ours before the engine's real one, which `$REAL` is.
 fn wrapped(lab: &Lab, script: &str) -> String {
     let folder = lab.path("wrapped");
-    let real = Path::new("/usr/bin/docker");
+    let real = Path::new("/usr/bin").join(lab.engine());
     let text = format!("#!/bin/bash\nREAL={}\n{script}\n", real.display());
-    let path = lab.write(&folder.join("docker"), text);
+    let path = lab.write(&folder.join(lab.engine()), text);
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
     format!("{}:/usr/bin:/bin", folder.display())
 }
 
 fn rights_in_namespaces(lab: &Lab) -> bool {
-    lab.who() == palisade_test_support::Identity::Root
+    lab.who() == palisade_test_support::Identity::Root || lab.is_rootless()
 }
 
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -103,9 +105,9 @@ each_identity! {
         let path = wrapped(&lab, "[ \"$2\" = run ] && { $REAL create \"${@:4}\"; kill -KILL $PPID; exit 1; }\nexec $REAL \"$@\"");
         let killed = lab.palisade(["run", "--quiet", "--access", "review", "--", "true"]).env("PATH", &path).run();
         assert_ne!(killed.status, 0, "{killed}");
-        // Root lays the overlay by a process of its own, for others it is a volume of the engine's.
-        let left = if rights_in_namespaces(&lab) { 0 } else { 1 };
-        assert_eq!((containers(&lab).len(), folders(&lab), volumes(&lab)), (1, 1, left));
+        // Root lays the overlay by a process of its own, and without root podman by a mount of its own.
+        let kept = usize::from(!lab.is_rootless() && !rights_in_namespaces(&lab));
+        assert_eq!((containers(&lab).len(), folders(&lab), volumes(&lab)), (1, 1, kept));
         lab.palisade(["run", "--quiet", "--", "true"]).run().expect(0);
         assert_eq!((containers(&lab).len(), folders(&lab), volumes(&lab)), (0, 0, 0));
     }
@@ -125,13 +127,23 @@ each_identity! {
         // The control: one that drops nothing lets it run.
         run(&wrapped(&lab, &without("--nothing"))).expect(0).expect_output("ran");
         std::fs::remove_file(lab.workspace().join("ran")).unwrap();
+        // Podman's own network needs more than a test has.
+        let network = match lab.engine() {
+            "docker" => ("--network=none", "the network"),
+            _ => ("--mount=*/etc/alternatives*", "mounts"),
+        };
+        let (processes, capabilities) = match lab.engine() {
+            "docker" => ("--pids-limit=*", "the dropped capabilities"),
+            _ if lab.is_rootless() => ("--ulimit=nproc=*", "the guest's capabilities"),
+            _ => ("--pids-limit=*", "the guest's capabilities"),
+        };
         for (option, control) in [
             ("--read-only", "the root"),
-            ("--network=none", "the network"),
+            network,
             ("--security-opt=no-new-privileges", "no-new-privileges"),
             ("--security-opt=seccomp=*", "the system-call filter"),
-            ("--pids-limit=*", "limits.processes"),
-            ("--cap-drop=ALL", "the dropped capabilities"),
+            (processes, "limits.processes"),
+            ("--cap-drop=ALL", capabilities),
         ] {
             let done = run(&wrapped(&lab, &without(option)));
             done.expect(125).expect_error(control);
@@ -142,10 +154,13 @@ each_identity! {
 
     fn an_engine_that_cannot_be_used_says_what_to_do(who) {
         let lab = contained(who)?;
-        let run = |host: &str| lab.palisade(["run", "--", "true"]).env("DOCKER_HOST", host).run();
+        let named = palisade_test_support::Policy::new().tables("[boundary.container]\nengine = \"docker\"");
+        let run = |host: &str| lab.run(&named, ["true"]).env("DOCKER_HOST", host).run();
         run("unix:///nonexistent/docker.sock").expect(125).expect_error("systemctl start docker");
-        let none = lab.palisade(["run", "--", "true"]).env("PATH", "/nonexistent").run();
-        none.expect(125).expect_error("there is no program `docker`");
+        let own = format!("[boundary.container]\nengine = {:?}", lab.engine());
+        let own = palisade_test_support::Policy::new().tables(&own);
+        let none = lab.run(&own, ["true"]).env("PATH", "/nonexistent").run();
+        none.expect(125).expect_error(&format!("there is no program `{}`", lab.engine()));
         assert_eq!(folders(&lab), 0);
     }
 
@@ -165,7 +180,7 @@ each_identity! {
             let words = ["run", "--policy", limited.to_str().unwrap(), "--access", "scratch", "--", "sh", "-c", script];
             lab.palisade(words).run()
         };
-        if !rights_in_namespaces(&lab) {
+        if lab.who() != palisade_test_support::Identity::Root {
             // What an engine's overlay leaves, only root could remove.
             run("true").expect(125).expect_error("access = \"review\"");
             return Ok(());
@@ -183,13 +198,16 @@ each_identity! {
 
     fn what_is_removed_before_it_is_masked_is_not_made_again(who) {
         let lab = contained(who)?;
+        if lab.is_rootless() {
+            return Err(Skip::because("what a rootless engine makes is the user's, as what the user makes", "use docker"));
+        }
         for access in ["write", "review"] {
             let secret = lab.write(&lab.workspace().join(".env"), "S3CRET");
             // Removed after palisade looked and before the engine mounts.
             let path = wrapped(&lab, &format!("[ \"$2\" = run ] && rm -f {}\nexec $REAL \"$@\"", secret.display()));
             let run = ["run", "--quiet", "--access", access, "--", "sh", "-c", "touch ran; cat .env"];
             let done = lab.palisade(run).env("PATH", path).run();
-            if rights_in_namespaces(&lab) {
+            if lab.who() == palisade_test_support::Identity::Root {
                 assert!(done.status == 1 && !done.stdout.contains("S3CRET"), "{access}: {done}");
             } else {
                 done.expect(125).expect_error("was removed on the host while the container was made");
@@ -198,5 +216,49 @@ each_identity! {
             let _ = std::fs::remove_file(lab.workspace().join("ran"));
         }
         assert_eq!((containers(&lab).len(), folders(&lab)), (0, 0));
+    }
+
+    fn the_agent_is_the_user_that_the_policy_names(who) {
+        let lab = contained(who)?;
+        let named = |access: &str, script: &str| {
+            let policy = palisade_test_support::Policy::new().filesystem(&format!("access = {access:?}"));
+            let policy = policy.tables("[boundary.container]\nuser = \"4321:5432\"");
+            lab.run(&policy, ["sh", "-c", script]).run()
+        };
+        if lab.is_rootless() {
+            named("write", "true").expect(125).expect_error("no ids but yours");
+            return Ok(());
+        }
+        // The workspace is another user's, and whose it is decides.
+        let script = "id -u; id -g; touch ~/own /tmp/own && ! touch own 2> /dev/null";
+        let done = named("write", script).expect(0);
+        assert_eq!(done.stdout, "4321\n5432\n", "{done}");
+        match who {
+            palisade_test_support::Identity::Root => drop(named("review", "touch own").expect(0)),
+            palisade_test_support::Identity::User => {
+                named("review", "true").expect(125).expect_error("4321:5432 could not write it");
+            }
+        }
+    }
+
+    fn a_runtime_is_one_that_the_engine_knows(who) {
+        let lab = contained(who)?;
+        let policy = |runtime: &str| {
+            let table = format!("[boundary.container]\nruntime = {runtime:?}");
+            palisade_test_support::Policy::new().tables(&table)
+        };
+        lab.run(&policy("runc"), ["true"]).run().expect(0);
+        let refused = lab.run(&policy("nonesuch"), ["true"]).run();
+        refused.expect(125).expect_error("nonesuch").expect_error("[boundary.container]");
+        let file = lab.policy(policy("nonesuch").to_toml());
+        let doctor = lab.palisade(["doctor", "--json", "--policy"]).args([file]).run();
+        let found: serde_json::Value = serde_json::from_str(&doctor.stdout).unwrap();
+        let container = &found["boundaries"][1];
+        assert_eq!((&container["boundary"], &container["usable"]), (&"container".into(), &false.into()), "{found:#}");
+        let usable = lab.palisade(["doctor", "--json"]).run().expect(0);
+        let found: serde_json::Value = serde_json::from_str(&usable.stdout).unwrap();
+        assert_eq!(found["boundaries"][1]["usable"], true, "{found:#}");
+        let engine = found["boundaries"][1]["capabilities"][0]["detail"].as_str().unwrap();
+        assert!(engine.starts_with(lab.engine()), "{engine}");
     }
 }
