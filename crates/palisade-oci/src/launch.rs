@@ -6,7 +6,7 @@ use palisade_boundary::StartError;
 
 use crate::api::Api;
 use crate::backend::Root;
-use crate::engine::Engine;
+use crate::engine::{Engine, cannot};
 use crate::flags::{Wanted, arguments};
 use crate::image::named;
 use crate::podman;
@@ -50,12 +50,34 @@ pub(crate) fn launch(
     })
 }
 
+/// Why a container did not start. The engine's program has said so to the person and not to us, so the container is made once
+/// more, not to be started.
+pub(crate) fn why_not(engine: Engine, wanted: &Wanted) -> StartError {
+    let what = "start the container";
+    let mut create = vec!["create".to_owned()];
+    create.extend(arguments(wanted));
+    match engine.ask(what, &create) {
+        Ok(container) => {
+            let remove = ["rm", "--force", "--volumes", &container];
+            let _ = engine.ask("remove the container", &remove);
+            let cause = "the engine gave up, for the reason it names above";
+            cannot(what.to_owned(), cause.to_owned())
+        }
+        Err(error) => error,
+    }
+}
+
 /// The first question, so this is also where an engine that cannot be used says so.
 fn has_image(engine: Engine, api: Option<&Api>, name: &str) -> Result<bool, StartError> {
-    if let Some(api) = api {
-        return api.has_image(engine, name);
-    }
     let what = "look for the image of the root";
+    if let Some(api) = api {
+        let found = api.has_image(engine, name);
+        // Where there is no program to run it with, it does not matter who does not listen.
+        return found.map_err(|error| match engine.command().arg("--version").output() {
+            Err(missing) => engine.not_run(what, &missing),
+            Ok(_) => error,
+        });
+    }
     match engine.ask(what, &["image", "inspect", "--format", "{{.Id}}", name]) {
         Ok(_) => Ok(true),
         Err(error) if engine.lacks_image(&error) => Ok(false),

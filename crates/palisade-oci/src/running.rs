@@ -100,13 +100,7 @@ impl ContainerRunning {
         match ready {
             Some(0) => accept_with(&self.parts.listener, SocketFlags::CLOEXEC)
                 .map_err(|e| failed(e.to_string())),
-            Some(_) => Err(StartError {
-                fix: self.parts.wanted.runtime.as_ref().map(|runtime| {
-                    let engine = self.parts.engine.program();
-                    format!("{engine} has to know the runtime {runtime} (`runtime` under [boundary.container])")
-                }),
-                ..failed("the engine gave up, for the reason it names above".into())
-            }),
+            Some(_) => Err(launch::why_not(self.parts.engine, &self.parts.wanted)),
             None => {
                 let seconds = START_DEADLINE.as_secs();
                 Err(failed(format!("nothing was heard of it for {seconds} s")))
