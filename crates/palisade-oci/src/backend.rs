@@ -122,7 +122,7 @@ fn real_guest(guest: &Path) -> Result<PathBuf, StartError> {
     guest.canonicalize().map_err(|e| StartError {
         what: format!("find the guest {}", guest.display()),
         cause: e.to_string(),
-        fix: Some("install palisade-guest beside palisade".into()),
+        fix: Some("install palisade-guest beside palisade (docs/containers.md)".into()),
     })
 }
 
