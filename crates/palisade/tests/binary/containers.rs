@@ -249,7 +249,7 @@ each_identity! {
         };
         lab.run(&policy("runc"), ["true"]).run().expect(0);
         let refused = lab.run(&policy("nonesuch"), ["true"]).run();
-        refused.expect(125).expect_error("nonesuch").expect_error("[boundary.container]");
+        refused.expect(125).expect_error("does not have that runtime").expect_error("[boundary.container]");
         let file = lab.policy(policy("nonesuch").to_toml());
         let doctor = lab.palisade(["doctor", "--json", "--policy"]).args([file]).run();
         let found: serde_json::Value = serde_json::from_str(&doctor.stdout).unwrap();
