@@ -113,6 +113,7 @@ fn build(plan: &GuestPlan, post: &Post) -> Result<AgentPlan, Fault> {
         size(plan, terminal);
     }
     let mut agent = agent_plan(plan)?;
+    no_other_network()?;
     let mut network = NetworkPlan::new(plan.egress.clone());
     network::set_up(&mut network)?;
     // Later they are no longer shown.
@@ -157,6 +158,32 @@ fn size(plan: &GuestPlan, terminal: &OwnedFd) {
         set_window(terminal, rows, columns);
     }
 }
+
+/// What is set up here would lead all of the host's connections to the gate, and the agent out, where an engine or a wrapper gave
+/// the container another network than one of its own. That is looked at outside as well, but only later.
+fn no_other_network() -> Result<(), Fault> {
+    let read = |name: &str| std::fs::read_to_string(format!("/proc/self/net/{name}"));
+    let routes = read("route");
+    let routes = routes.map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO));
+    let routes = routes.at(SetupStep::Network, OTHER_NETWORK)?;
+    let mut by_v4 = routes
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split('\t').next());
+    // Without IPv6 there is no such file.
+    let routes = read("ipv6_route").unwrap_or_default();
+    let mut by_v6 = routes
+        .lines()
+        .filter_map(|line| line.split_whitespace().last());
+    let is_other = |device: &str| device != "lo";
+    if by_v4.any(is_other) || by_v6.any(is_other) {
+        return Err(Errno::NOTUNIQ).at(SetupStep::Network, OTHER_NETWORK);
+    }
+    Ok(())
+}
+
+/// The index of [`SetupStep::Network`] that says that the container has another network than loopback.
+pub const OTHER_NETWORK: u32 = 9;
 
 /// An engine with a hole (CVE-2024-21626) may have left a descriptor of the host open.
 fn close_strangers(post: &Post) -> Result<(), Fault> {

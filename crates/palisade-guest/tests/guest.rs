@@ -6,8 +6,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
 
 use palisade_guest::handover::{Message, receive};
+use palisade_guest::start::OTHER_NETWORK;
 use palisade_protocol::{
     EgressWanted, GUEST_PLAN, GUEST_SOCKET, GuestPlan, InitEvent, InitRequest, ListenerKind,
+    SetupStep,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
@@ -17,7 +19,7 @@ use rustix::net::{
 use tempfile::TempDir;
 
 /// What an engine does before it starts the first process.
-const ENGINE: &str = "mount -t tmpfs none /run && mkdir /run/palisade && mount --bind \"$1\" /run/palisade && exec \"$2\"";
+const ENGINE: &str = "eval \"$3\"; mount -t tmpfs none /run && mkdir /run/palisade && mount --bind \"$1\" /run/palisade && exec \"$2\"";
 
 struct Session {
     control: OwnedFd,
@@ -26,6 +28,11 @@ struct Session {
 }
 
 fn start(script: &str) -> Session {
+    start_with("true", script)
+}
+
+/// With a network that the engine has made something of.
+fn start_with(network: &str, script: &str) -> Session {
     let folder = tempfile::tempdir().expect("folder");
     let plan = GuestPlan {
         identity: None,
@@ -61,6 +68,7 @@ fn start(script: &str) -> Session {
         .args(["sh", "-c", ENGINE, "sh"])
         .arg(folder.path())
         .arg(env!("CARGO_BIN_EXE_palisade-guest"))
+        .arg(network)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
@@ -99,6 +107,28 @@ impl Session {
         let output = self.guest.stdout.as_mut().expect("output");
         output.read_to_string(&mut text).expect("text");
         (self.guest.wait().expect("wait").code(), text)
+    }
+}
+
+#[test]
+fn another_network_than_its_own_is_left_alone() {
+    for made in [
+        "ip link add d0 type bridge && ip link set d0 up && ip address add 192.0.2.7/24 dev d0",
+        "ip link add d0 type bridge && ip link set d0 up && ip -6 address add 2001:db8::7/64 dev d0",
+    ] {
+        let session = start_with(made, "true");
+        let event = session.event().event;
+        assert!(
+            matches!(
+                event,
+                InitEvent::Failed {
+                    step: SetupStep::Network,
+                    index: OTHER_NETWORK,
+                    ..
+                }
+            ),
+            "{made}: {event:?}"
+        );
     }
 }
 

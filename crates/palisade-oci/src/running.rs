@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use palisade_boundary::{AgentEvent, Masker, Request, Running, StartError};
 use palisade_guest::hand::{HandProcess, Namespaces};
 use palisade_guest::handover::{Message, receive};
+use palisade_guest::start::OTHER_NETWORK;
 use palisade_protocol::{EgressEndpoint, InitEvent, InitRequest, SetupStep};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -187,6 +188,9 @@ impl ContainerRunning {
                 format!("enter the working directory {directory}")
             }
             SetupStep::Listen => format!("{step} (port {index})"),
+            SetupStep::Network if index == OTHER_NETWORK => {
+                "have a network of the container's own: the engine gave it another".to_owned()
+            }
             _ => step.to_string(),
         };
         cannot(what, error.to_string())
