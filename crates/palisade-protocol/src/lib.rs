@@ -12,8 +12,10 @@
 
 mod egress;
 mod init;
+mod relay;
 mod tree;
 
 pub use egress::{EgressEndpoint, EgressWanted, Listener, ListenerKind};
 pub use init::{FRAME_LEN, FrameError, InitEvent, InitRequest, SetupStep};
+pub use relay::{OPENING_LEN, RELAY_FRAME_MAX, RELAY_HEAD_LEN, RelayFrame, RelayOpening};
 pub use tree::{Changes, Ownership, TreeAccess, TreeEntry};
