@@ -26,6 +26,7 @@ pub mod filter;
 pub mod handover;
 pub mod network;
 pub mod program;
+pub mod relay;
 pub mod rights;
 pub mod serve;
 pub mod start;

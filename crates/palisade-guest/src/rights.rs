@@ -48,6 +48,10 @@ pub fn close_own_memory() -> Result<(), Fault> {
 /// # Errors
 /// The kernel refused one of the steps.
 pub fn give_up() -> Result<(), Fault> {
+    give_up_all_but(CapabilitySet::empty())
+}
+
+fn give_up_all_but(kept: CapabilitySet) -> Result<(), Fault> {
     set_no_new_privs(true).at(SetupStep::Privileges, 1)?;
     empty_bounding_set()?;
     // Even a user 0 of some namespace would gain nothing by execve.
@@ -59,12 +63,24 @@ pub fn give_up() -> Result<(), Fault> {
         | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE
         | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE_LOCKED;
     set_capabilities_secure_bits(bits).at(SetupStep::Privileges, 2)?;
-    let none = CapabilitySets {
-        effective: CapabilitySet::empty(),
-        permitted: CapabilitySet::empty(),
+    let sets = CapabilitySets {
+        effective: kept,
+        permitted: kept,
         inheritable: CapabilitySet::empty(),
     };
-    set_capabilities(None, none).at(SetupStep::Privileges, 3)
+    set_capabilities(None, sets).at(SetupStep::Privileges, 3)
+}
+
+/// Gives up every right but that to signal others, and becomes somebody whom the agent is not: it can neither signal nor trace
+/// this process then.
+///
+/// # Errors
+/// The kernel refused one of the steps.
+pub fn stand_aside(identity: (Uid, Gid)) -> Result<(), Fault> {
+    keep_for_now()?;
+    take_identity(Some(identity))?;
+    close_own_memory()?;
+    give_up_all_but(CapabilitySet::KILL)
 }
 
 /// No capability could be gained by execve even without no-new-privileges.

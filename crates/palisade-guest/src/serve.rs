@@ -14,17 +14,19 @@ use rustix::process::{
 use rustix::termios::tcsetpgrp;
 
 use crate::agent::NotStarted;
+use crate::relay::Relay;
 use crate::{At, Connection, Fault, Post};
 
 /// `SIGCHLD`, as the number that the descriptor wants.
 const CHILD_CHANGED: i32 = Signal::CHILD.as_raw();
 
-/// Starts the agent and returns when the session is over, with the agent's end where it has ended.
+/// Starts the agent, and the relay beside init where there is one, and returns when the session is over, with the agent's end where it has ended.
 ///
 /// # Errors
 /// A step of the start, or of the waiting, failed.
 pub fn serve(
     post: &Post,
+    relay: Option<Relay>,
     start: impl FnOnce() -> Result<Pid, NotStarted>,
 ) -> Result<Option<InitEvent>, Fault> {
     let children = SignalFd::block(&[CHILD_CHANGED]).at(SetupStep::Spawn, 5)?;
@@ -39,7 +41,12 @@ pub fn serve(
         }
     };
     post.control.tell(InitEvent::Started);
-    let_go(post, &children)?;
+    let_go(post, &children, relay.as_ref())?;
+    if let Some(relay) = relay {
+        // It ends with the process, and where it ends before that there is no way out any more.
+        let thread = std::thread::Builder::new().spawn(|| relay.serve());
+        thread.at(SetupStep::Spawn, 11)?;
+    }
     loop {
         let mut sources = [
             PollFd::new(&children, PollFlags::IN),
@@ -66,12 +73,17 @@ pub fn serve(
 
 /// What only the agent needs: the standard streams, whose other ends wait for the last holder to close them, and the
 /// working directory, which init's presence would keep busy.
-fn let_go(post: &Post, children: &SignalFd) -> Result<(), Fault> {
+fn let_go(post: &Post, children: &SignalFd, relay: Option<&Relay>) -> Result<(), Fault> {
     use std::os::fd::AsRawFd;
     chdir(c"/").at(SetupStep::Directory, 1)?;
     let control = post.control.0.as_raw_fd();
     let terminal = post.terminal.as_ref().map_or(control, AsRawFd::as_raw_fd);
     let mut kept = [control, terminal, children.as_fd().as_raw_fd()];
+    let Some(relay) = relay else {
+        kept.sort_unstable();
+        return close_all_from(0, &kept).at(SetupStep::Spawn, 6);
+    };
+    let mut kept = [&kept[..], &relay.descriptors()].concat();
     kept.sort_unstable();
     close_all_from(0, &kept).at(SetupStep::Spawn, 6)
 }

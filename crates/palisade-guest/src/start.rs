@@ -5,7 +5,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use palisade_protocol::{GUEST_PLAN, GUEST_SOCKET, GuestPlan, InitEvent, InitRequest, SetupStep};
+use palisade_protocol::{
+    GUEST_GATE, GUEST_PLAN, GUEST_SOCKET, GuestPlan, InitEvent, InitRequest, SetupStep,
+};
 use palisade_sys::clone::Stack;
 use palisade_sys::process::close_all_from;
 use palisade_sys::signal;
@@ -15,9 +17,10 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connec
 use rustix::process::{Gid, Uid, chdir};
 use rustix::termios::{tcgetwinsize, tcsetwinsize};
 
-use crate::agent::{self, AgentPlan, Writable, landlock_abi};
+use crate::agent::{self, AgentPlan, NotStarted, Writable, landlock_abi};
 use crate::network::{self, NetworkPlan};
 use crate::program::program;
+use crate::relay::{self, Relay};
 use crate::serve::serve;
 use crate::streams::{self, StreamRights};
 use crate::{At, Connection, Fault, Post, filter, rights};
@@ -57,9 +60,15 @@ pub fn run(folder: &Path) -> Result<u8, NoSession> {
         control: Connection(control),
         terminal: terminal(),
     };
-    let outcome = build(&plan, &post).and_then(|mut agent| {
+    let outcome = build(&plan, &post, folder).and_then(|Built { mut agent, relay }| {
         let terminal = post.terminal.as_ref().filter(|_| plan.foreground);
-        serve(&post, || agent::start(&mut agent, terminal))
+        serve(&post, relay, || {
+            let pid = agent::start(&mut agent, terminal)?;
+            if plan.relayed {
+                rights::stand_aside(aside(&plan)).map_err(NotStarted::Fault)?;
+            }
+            Ok(pid)
+        })
     });
     Ok(match outcome {
         Ok(end) => status(end),
@@ -97,8 +106,14 @@ fn terminal() -> Option<OwnedFd> {
     rustix::fs::open(c"/dev/tty", flags, Mode::empty()).ok()
 }
 
+/// What is there before the agent is.
+struct Built {
+    agent: AgentPlan,
+    relay: Option<Relay>,
+}
+
 /// Everything up to the agent's start, which waits for the supervisor's word.
-fn build(plan: &GuestPlan, post: &Post) -> Result<AgentPlan, Fault> {
+fn build(plan: &GuestPlan, post: &Post, folder: &Path) -> Result<Built, Fault> {
     signal::block_all().at(SetupStep::Sync, 0)?;
     // Only a name in process listings.
     let _ = rustix::thread::set_name(c"palisade-init");
@@ -107,6 +122,15 @@ fn build(plan: &GuestPlan, post: &Post) -> Result<AgentPlan, Fault> {
         size(plan, terminal);
     }
     let mut agent = agent_plan(plan)?;
+    if plan.relayed {
+        let relay = prepare_relay(plan, &mut agent, folder)?;
+        chdir(&plan.directory).at(SetupStep::Directory, 0)?;
+        agent.streams = look_at_streams()?;
+        post.control.tell(InitEvent::Ready);
+        post.control.wait_for(InitRequest::Begin)?;
+        let relay = Some(relay);
+        return Ok(Built { agent, relay });
+    }
     let mut network = NetworkPlan::new(plan.egress.clone());
     network::set_up(&mut network)?;
     if let Some(identity) = plan.identity {
@@ -122,15 +146,42 @@ fn build(plan: &GuestPlan, post: &Post) -> Result<AgentPlan, Fault> {
         .hand_out(control)
         .at(SetupStep::HandOver, 0)?;
     post.control.wait_for(InitRequest::Begin)?;
-    Ok(agent)
+    Ok(Built { agent, relay: None })
+}
+
+/// The agent becomes itself on its way to its program; this process, which relays from then on, becomes somebody else.
+fn prepare_relay(plan: &GuestPlan, agent: &mut AgentPlan, folder: &Path) -> Result<Relay, Fault> {
+    let ways = relay::ways::open(&plan.egress)?;
+    if let Some((uid, gid)) = plan.identity {
+        let identity = (Uid::from_raw(uid), Gid::from_raw(gid));
+        own_folders(plan, identity)?;
+        agent.identity = Some(identity);
+    }
+    Relay::new(ways, folder.join(GUEST_GATE)).at(SetupStep::HandOver, 1)
+}
+
+/// Whom this process becomes: nobody (the overflow id of the kernel), unless that is the agent.
+fn aside(plan: &GuestPlan) -> (Uid, Gid) {
+    const NOBODY: u32 = 65_534;
+    let agent = plan.identity.map(|(uid, _)| uid);
+    let id = if agent == Some(NOBODY) {
+        NOBODY - 1
+    } else {
+        NOBODY
+    };
+    (Uid::from_raw(id), Gid::from_raw(id))
 }
 
 /// Folders that the engine made on the way are given to the agent by its own user, which still has the capability then: root
 /// without all of its rights would not come through what is the agent's alone.
 fn become_the_agent(plan: &GuestPlan, (uid, gid): (u32, u32)) -> Result<(), Fault> {
-    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    let identity = (Uid::from_raw(uid), Gid::from_raw(gid));
     rights::keep_for_now()?;
-    rights::take_identity(Some((uid, gid)))?;
+    rights::take_identity(Some(identity))?;
+    own_folders(plan, identity)
+}
+
+fn own_folders(plan: &GuestPlan, (uid, gid): (Uid, Gid)) -> Result<(), Fault> {
     let flags = AtFlags::SYMLINK_NOFOLLOW;
     for (index, path) in (10..).zip(&plan.owned) {
         chownat(CWD, path, Some(uid), Some(gid), flags).at(SetupStep::Identity, index)?;
@@ -173,6 +224,7 @@ fn agent_plan(plan: &GuestPlan) -> Result<AgentPlan, Fault> {
     };
     Ok(AgentPlan {
         program,
+        identity: None,
         rlimits: Vec::new(),
         affinity: None,
         streams: StreamRights::default(),

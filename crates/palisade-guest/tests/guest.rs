@@ -31,6 +31,7 @@ fn start(script: &str) -> Session {
         identity: None,
         foreground: false,
         window: None,
+        relayed: false,
         egress: EgressWanted {
             proxy_port: 3128,
             fallback_ports: vec![80, 443],

@@ -118,6 +118,7 @@ fn guest_plan(spec: &BoundarySpec, layout: &Layout) -> Result<GuestPlan, StartEr
         identity: Some((spec.identity.uid, spec.identity.gid)),
         foreground: spec.foreground,
         window: has_terminal(spec).then(window).flatten(),
+        relayed: false,
         egress: spec.egress.clone(),
         owned: layout.owned.clone(),
         writable: layout.writable.clone(),
