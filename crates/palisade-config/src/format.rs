@@ -13,11 +13,14 @@ use crate::gate_limits::WrittenGateLimits;
 use crate::spanned::Spanned;
 
 mod credential;
+mod gvisor;
 
 pub(crate) use credential::{
     Credential, Inject, InjectTable, InnerSource, Keyring, OAuth2, Parts, SourceTable, TextOrParts,
     Vault,
 };
+
+pub(crate) use gvisor::{Gvisor, Platform};
 
 /// The only version there is.
 pub(crate) const VERSION: i64 = 1;
@@ -70,6 +73,9 @@ pub(crate) struct Boundary {
         schemars(extend("items" = crate::schema::controls()))
     )]
     pub accept_weaker: Vec<Spanned<String>>,
+    /// How gVisor is run, where it is the backend.
+    #[serde(default)]
+    pub gvisor: Gvisor,
 }
 
 /// Which controls have to be held as their words say.

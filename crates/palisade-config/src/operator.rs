@@ -9,7 +9,7 @@ use palisade_policy::{Authority, CredentialName, HostPattern, Ports, Rule, Sourc
 use palisade_workspace::{Home, Located, PathError, Tmpfs, Volume, WorkspaceAccess};
 
 use crate::breadth::{self, Breadth};
-use crate::effective::{Shown, Sourced};
+use crate::effective::{Gvisor, Shown, Sourced};
 use crate::error::PolicyError;
 use crate::file;
 use crate::gate_limits::GateLimits;
@@ -52,6 +52,7 @@ const DEFAULT_PASS: [&str; 7] = [
 pub(crate) struct Draft {
     pub backend: Option<Sourced<String>>,
     pub accept_weaker: Vec<Sourced<Control>>,
+    pub gvisor: Gvisor,
     /// Where the workspace's own file took back what was accepted.
     pub accepts_nothing: Option<Source>,
     pub workspace: Option<Sourced<Located>>,

@@ -14,7 +14,7 @@ use rustix::process::{Gid, Pid, Uid, WaitOptions, getpid, setpgid, waitpid};
 use rustix::termios::tcsetpgrp;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-use crate::rights::{give_up, keep_for_now, take_identity};
+use crate::rights::become_without_any;
 use crate::streams::{self, StreamRights};
 use crate::{At, Fault};
 
@@ -115,12 +115,7 @@ fn own_group(terminal: Option<&OwnedFd>) -> Result<(), Fault> {
 
 /// Of this process alone, though it shares init's memory: the kernel keeps identity and rights by thread.
 fn become_another(identity: Option<(Uid, Gid)>) -> Result<(), Fault> {
-    if identity.is_none() {
-        return Ok(());
-    }
-    keep_for_now()?;
-    take_identity(identity)?;
-    give_up()
+    identity.map_or(Ok(()), become_without_any)
 }
 
 fn limit(rlimits: &[(rlimit::Resource, u64)], affinity: Option<&CpuSet>) -> Result<(), Fault> {

@@ -248,16 +248,15 @@ fn opening(way: &Way, inside: &OwnedFd) -> Option<RelayOpening> {
     if way.proxy {
         return Some(RelayOpening::Proxy);
     }
-    let told: Option<SocketAddr> = if way.redirected {
-        let v4 = ip_original_dst(inside).map(SocketAddr::V4);
-        v4.or_else(|_| ipv6_original_dst(inside).map(SocketAddr::V6))
-            .ok()
-    } else {
-        None
+    let own: SocketAddr = getsockname(inside).ok()?.try_into().ok()?;
+    // Each is asked of its own family: gVisor answers the other one, too, with half an address.
+    let told = match own {
+        _ if !way.redirected => Err(Errno::NOENT),
+        SocketAddr::V4(_) => ip_original_dst(inside).map(SocketAddr::V4),
+        SocketAddr::V6(_) => ipv6_original_dst(inside).map(SocketAddr::V6),
     };
     // Where nothing was changed on the way, the connection's own end is where it was to go.
-    let own = || getsockname(inside).ok()?.try_into().ok();
-    told.or_else(own).map(RelayOpening::Transparent)
+    Some(RelayOpening::Transparent(told.unwrap_or(own)))
 }
 
 fn call(gate: &PathBuf) -> rustix::io::Result<OwnedFd> {

@@ -1,6 +1,6 @@
 //! Init's life after the boundary stands: start the agent, reap, pass on requests, report.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use palisade_protocol::{InitEvent, InitRequest, SetupStep};
 use palisade_sys::process::{close_all_from, kill_everything_else};
@@ -11,7 +11,7 @@ use rustix::net::RecvFlags;
 use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, chdir, kill_process, kill_process_group, wait,
 };
-use rustix::termios::tcsetpgrp;
+use rustix::termios::{tcgetpgrp, tcsetpgrp};
 
 use crate::agent::NotStarted;
 use crate::relay::Relay;
@@ -42,6 +42,8 @@ pub fn serve(
     };
     post.control.tell(InitEvent::Started);
     let_go(post, &children, relay.as_ref())?;
+    // Where the sandbox has the caller's own terminal, that one tells palisade what the keys mean, and knows no group of the inside.
+    let typed_for = post.terminal.as_ref().filter(|_| relay.is_some());
     if let Some(relay) = relay {
         // It ends with the process, and where it ends before that there is no way out any more.
         let thread = std::thread::Builder::new().spawn(|| relay.serve());
@@ -65,7 +67,7 @@ pub fn serve(
                 return Ok(Some(end));
             }
         }
-        if requested && !answer(post, agent) {
+        if requested && !answer(post, agent, typed_for) {
             return Ok(None);
         }
     }
@@ -126,9 +128,9 @@ fn finish() {
 }
 
 /// Does what the supervisor asks; `false` when it is gone or no longer makes sense.
-fn answer(post: &Post, agent: Pid) -> bool {
+fn answer(post: &Post, agent: Pid, typed_for: Option<&OwnedFd>) -> bool {
     match post.control.hear(RecvFlags::DONTWAIT) {
-        Ok(Some(InitRequest::Signal { signal })) => pass_on(agent, signal),
+        Ok(Some(InitRequest::Signal { signal })) => pass_on(agent, signal, typed_for),
         Ok(Some(InitRequest::Resume { foreground })) => {
             if let Some(terminal) = post.terminal.as_ref().filter(|_| foreground) {
                 let _ = tcsetpgrp(terminal, agent);
@@ -142,7 +144,7 @@ fn answer(post: &Post, agent: Pid) -> bool {
 }
 
 /// What a terminal sends, it sends to the whole foreground group; everything else is meant for one process.
-fn pass_on(agent: Pid, signal: i32) {
+fn pass_on(agent: Pid, signal: i32, typed_for: Option<&OwnedFd>) {
     let Some(signal) = Signal::from_named_raw(signal) else {
         return;
     };
@@ -154,7 +156,8 @@ fn pass_on(agent: Pid, signal: i32) {
         Signal::HUP,
     ];
     let _ = if from_a_terminal.contains(&signal) {
-        kill_process_group(agent, signal)
+        let group = typed_for.and_then(|terminal| tcgetpgrp(terminal).ok());
+        kill_process_group(group.unwrap_or(agent), signal)
     } else {
         kill_process(agent, signal)
     };

@@ -10,12 +10,12 @@ use palisade_protocol::{
 };
 use palisade_sys::clone::Stack;
 use palisade_sys::process::close_all_from;
-use palisade_sys::signal;
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, chownat, fstat};
-use rustix::io::Errno;
+use palisade_sys::{environment, signal};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, chownat, fstat, unlink};
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use rustix::process::{Gid, Uid, chdir};
-use rustix::termios::{tcgetwinsize, tcsetwinsize};
+use rustix::termios::{isatty, tcgetwinsize, tcsetwinsize};
 
 use crate::agent::{self, AgentPlan, NotStarted, Writable, landlock_abi};
 use crate::network::{self, NetworkPlan};
@@ -58,7 +58,7 @@ pub fn run(folder: &Path) -> Result<u8, NoSession> {
     let control = call(&folder.join(GUEST_SOCKET)).map_err(NoSession::Connect)?;
     let post = Post {
         control: Connection(control),
-        terminal: terminal(),
+        terminal: terminal(plan.relayed),
     };
     let outcome = build(&plan, &post, folder).and_then(|Built { mut agent, relay }| {
         let terminal = post.terminal.as_ref().filter(|_| plan.foreground);
@@ -101,7 +101,11 @@ fn call(path: &Path) -> rustix::io::Result<OwnedFd> {
 }
 
 /// The container's own terminal, where it has one.
-fn terminal() -> Option<OwnedFd> {
+fn terminal(relayed: bool) -> Option<OwnedFd> {
+    if relayed && isatty(rustix::stdio::stdin()) {
+        // gVisor has no `/dev/tty`, and gives its first process the caller's own for a controlling terminal.
+        return fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).ok();
+    }
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     rustix::fs::open(c"/dev/tty", flags, Mode::empty()).ok()
 }
@@ -152,12 +156,25 @@ fn build(plan: &GuestPlan, post: &Post, folder: &Path) -> Result<Built, Fault> {
 /// The agent becomes itself on its way to its program; this process, which relays from then on, becomes somebody else.
 fn prepare_relay(plan: &GuestPlan, agent: &mut AgentPlan, folder: &Path) -> Result<Relay, Fault> {
     let ways = relay::ways::open(&plan.egress)?;
+    clear_away()?;
     if let Some((uid, gid)) = plan.identity {
         let identity = (Uid::from_raw(uid), Gid::from_raw(gid));
         own_folders(plan, identity)?;
         agent.identity = Some(identity);
     }
     Relay::new(ways, folder.join(GUEST_GATE)).at(SetupStep::HandOver, 1)
+}
+
+/// What gVisor puts there unasked: devices that nobody here has a use for, and a variable.
+fn clear_away() -> Result<(), Fault> {
+    environment::clear().at(SetupStep::Privileges, 7)?;
+    for device in [c"/dev/fuse", c"/dev/net/tun"] {
+        match unlink(device) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno).at(SetupStep::Privileges, 8),
+        }
+    }
+    Ok(())
 }
 
 /// Whom this process becomes: nobody (the overflow id of the kernel), unless that is the agent.

@@ -50,7 +50,7 @@ impl Backend for ContainerBackend {
         let engine = Engine::Docker;
         check_identity(&spec.identity)?;
         let guest = real_guest(&self.guest)?;
-        let layout = lay_out(&spec.tree)?;
+        let layout = lay_out(&spec.tree, false)?;
         let folder = SessionFolder::make(&self.base).map_err(|e| {
             cannot(
                 format!("make a folder below {}", self.base.display()),
@@ -80,7 +80,7 @@ impl Backend for ContainerBackend {
 }
 
 /// The agent's ids are the same on both sides of a container: engines have no id-mapped mounts.
-fn check_identity(identity: &Identity) -> Result<(), StartError> {
+pub(crate) fn check_identity(identity: &Identity) -> Result<(), StartError> {
     let what = || "choose the agent's identity".to_owned();
     if [
         identity.uid,
@@ -100,7 +100,7 @@ fn check_identity(identity: &Identity) -> Result<(), StartError> {
     Ok(())
 }
 
-fn real_guest(guest: &Path) -> Result<PathBuf, StartError> {
+pub(crate) fn real_guest(guest: &Path) -> Result<PathBuf, StartError> {
     guest.canonicalize().map_err(|e| StartError {
         what: format!("find the guest {}", guest.display()),
         cause: e.to_string(),
@@ -108,7 +108,7 @@ fn real_guest(guest: &Path) -> Result<PathBuf, StartError> {
     })
 }
 
-fn guest_plan(spec: &BoundarySpec, layout: &Layout) -> Result<GuestPlan, StartError> {
+pub(crate) fn guest_plan(spec: &BoundarySpec, layout: &Layout) -> Result<GuestPlan, StartError> {
     let (count, most) = (spec.egress.fallback_ports.len(), NetworkPlan::MOST_PORTS);
     if count > most {
         let cause = format!("{count} ports are to be caught, at most {most} can be");
@@ -143,7 +143,7 @@ fn wanted(
             What::Made { content } => folder.make_file(number, content)?,
             What::Empty { directory } => folder.empty(*directory),
             What::Bind { source, .. } => source.clone(),
-            What::Overlay { .. } | What::Memory { .. } => PathBuf::new(),
+            What::Overlay { .. } | What::Scratch { .. } | What::Memory { .. } => PathBuf::new(),
         };
         mounts.push(HostMount::new(mount, spec, memory, source));
     }
@@ -163,7 +163,7 @@ fn wanted(
     })
 }
 
-fn has_terminal(spec: &BoundarySpec) -> bool {
+pub(crate) fn has_terminal(spec: &BoundarySpec) -> bool {
     spec.foreground && std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
 }
 

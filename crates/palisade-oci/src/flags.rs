@@ -13,7 +13,7 @@ use crate::tree::{Mount, What};
 pub(crate) const CAPABILITIES: [&str; 5] = ["CHOWN", "NET_ADMIN", "SETGID", "SETPCAP", "SETUID"];
 
 /// What every backend holds a session to where no policy names a number of processes.
-const DEFAULT_PROCESSES: u32 = 4096;
+pub(crate) const DEFAULT_PROCESSES: u32 = 4096;
 
 /// What replaces the engine's own view of the host's control groups. That of the devices is replaced by a mount of a folder.
 const HIDDEN: (&str, &str) = ("/sys/fs/cgroup", "ro,nosuid,nodev,noexec,size=4k,mode=0");
@@ -92,6 +92,12 @@ impl HostMount {
                     upper.display(),
                     work.display()
                 ),
+            },
+            // `lay_out` was told that there is none.
+            What::Scratch { source, .. } => Self::Bind {
+                source: source.clone(),
+                target,
+                read_only: true,
             },
             What::Memory { size, mode, exec } => Self::Memory {
                 target,

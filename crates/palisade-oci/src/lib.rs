@@ -33,7 +33,9 @@ mod inspect;
 mod probe;
 mod profile;
 mod running;
+mod runsc;
 mod stale;
 mod tree;
 
 pub use backend::ContainerBackend;
+pub use runsc::{GvisorBackend, GvisorSettings, Platform};

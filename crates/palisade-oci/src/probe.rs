@@ -20,7 +20,7 @@ pub(crate) fn probe(engine: Engine, guest: &Path) -> Probe {
     Probe { capabilities }
 }
 
-fn named(name: &'static str, state: CapabilityState) -> Capability {
+pub(crate) fn named(name: &'static str, state: CapabilityState) -> Capability {
     Capability { name, state }
 }
 
@@ -93,7 +93,7 @@ fn remapped(engine: Engine) -> CapabilityState {
     }
 }
 
-fn installed(guest: &Path) -> CapabilityState {
+pub(crate) fn installed(guest: &Path) -> CapabilityState {
     if guest.is_file() {
         return CapabilityState::Present(guest.display().to_string());
     }

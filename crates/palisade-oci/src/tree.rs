@@ -24,6 +24,8 @@ pub(crate) struct Layout {
     pub(crate) writable: Vec<(PathBuf, bool)>,
     /// Folders in memory that the engine makes on the way to a mount, as root.
     pub(crate) owned: Vec<PathBuf>,
+    /// Whether changes can be kept in memory.
+    scratch: bool,
 }
 
 /// Something the engine mounts.
@@ -44,6 +46,8 @@ pub(crate) enum What {
         upper: PathBuf,
         work: PathBuf,
     },
+    /// The same with changes in memory, which only some can have.
+    Scratch { source: PathBuf, size: Option<u64> },
     /// Something empty, read-only.
     Empty { directory: bool },
     /// A file of the session's folder, read-only.
@@ -56,6 +60,20 @@ pub(crate) enum What {
     },
 }
 
+impl What {
+    /// Paths that an engine is told as options of an overlay.
+    fn option_paths(&self) -> Vec<&Path> {
+        match self {
+            Self::Overlay {
+                source,
+                upper,
+                work,
+            } => vec![source, upper, work],
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// What the image holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Node {
@@ -63,12 +81,15 @@ pub(crate) enum Node {
     Link(PathBuf),
 }
 
-/// Lays the tree out.
+/// Lays the tree out; `scratch` says whether changes can be kept in memory.
 ///
 /// # Errors
 /// What a container cannot show, or a mask whose path became a link.
-pub(crate) fn lay_out(tree: &[TreeEntry]) -> Result<Layout, StartError> {
-    let mut layout = Layout::default();
+pub(crate) fn lay_out(tree: &[TreeEntry], scratch: bool) -> Result<Layout, StartError> {
+    let mut layout = Layout {
+        scratch,
+        ..Layout::default()
+    };
     for entry in tree {
         layout.add(entry)?;
     }
@@ -188,15 +209,25 @@ impl Layout {
             cause,
             fix: Some(fix.to_owned()),
         };
-        let Changes::Kept(kept) = changes else {
-            let cause = "a container's overlay cannot keep its changes in memory";
-            return Err(failed(
-                cause.into(),
-                "use access = \"review\" and discard what it leaves, or the native boundary",
-            ));
+        let what = match changes {
+            Changes::Kept(kept) => What::Overlay {
+                source: source.to_path_buf(),
+                upper: kept.join("upper"),
+                work: kept.join("work"),
+            },
+            Changes::Memory { size } if self.scratch => What::Scratch {
+                source: source.to_path_buf(),
+                size: *size,
+            },
+            Changes::Memory { .. } => {
+                let cause = "a container's overlay cannot keep its changes in memory";
+                return Err(failed(
+                    cause.into(),
+                    "use access = \"review\" and discard what it leaves, or the native boundary",
+                ));
+            }
         };
-        let (upper, work) = (kept.join("upper"), kept.join("work"));
-        for path in [source, &upper, &work] {
+        for path in what.option_paths().into_iter().filter(|_| !self.scratch) {
             check(path)?;
             if path
                 .as_os_str()
@@ -219,15 +250,7 @@ impl Layout {
             );
             return Err(failed(cause, "use access = \"read\" or \"write\""));
         }
-        let source = source.to_path_buf();
-        self.place(
-            target,
-            What::Overlay {
-                source,
-                upper,
-                work,
-            },
-        )?;
+        self.place(target, what)?;
         self.writable.push((target.to_path_buf(), true));
         Ok(())
     }
@@ -240,7 +263,9 @@ impl Layout {
         };
         let rest = path.strip_prefix(target).unwrap_or(Path::new(""));
         let found = match what {
-            What::Bind { source, .. } => what_is_at(&below(source, rest)),
+            What::Bind { source, .. } | What::Scratch { source, .. } => {
+                what_is_at(&below(source, rest))
+            }
             What::Overlay { source, upper, .. } => merged(source, upper, rest),
             What::Empty { .. } | What::Made { .. } | What::Memory { .. } => return Ok(()),
         };

@@ -30,6 +30,8 @@ pub struct Lab {
     binary: PathBuf,
     /// Whether sessions are containers.
     contained: bool,
+    /// Whether they are sandboxes of gVisor's.
+    sandboxed: bool,
 }
 
 impl Lab {
@@ -48,6 +50,7 @@ impl Lab {
             binary: shared::copy(Path::new(binary)),
             root,
             contained: false,
+            sandboxed: false,
         };
         for (name, content) in [
             (".ssh/id_ed25519", SECRET),
@@ -64,8 +67,8 @@ impl Lab {
         lab
     }
 
-    /// A place whose sessions are natively bounded, or containers of docker where `PALISADE_TEST_BOUNDARY` says `container`: the
-    /// same tests for both.
+    /// A place whose sessions are natively bounded, or containers of docker where `PALISADE_TEST_BOUNDARY` says `container`, or
+    /// sandboxes of gVisor's where it says `gvisor`: the same tests for all.
     ///
     /// # Panics
     /// If it cannot be made, or no engine answers.
@@ -74,6 +77,7 @@ impl Lab {
         match std::env::var(BOUNDARY).as_deref() {
             Err(_) | Ok("native") => lab,
             Ok("container") => lab.contained(binary),
+            Ok("gvisor") => lab.sandboxed(binary),
             Ok(other) => panic!("{BOUNDARY}: there is no boundary {other}"),
         }
     }
@@ -81,18 +85,35 @@ impl Lab {
     /// With each session in a container of the engine that `DOCKER_HOST` names. Run by root, the workspace is an ordinary
     /// user's, since an agent is never root.
     fn contained(mut self, binary: &str) -> Self {
-        let guest = Path::new(binary).with_file_name("palisade-guest");
-        assert!(guest.is_file(), "build palisade-guest first");
-        shared::put_beside(&self.binary, &guest);
+        self.put_guest_beside(binary);
         self.contained = true;
         let version = ["version", "--format", "{{.Server.Version}}"];
         self.outside("docker").args(version).run().expect(0);
+        self.give_workspace_away();
+        self
+    }
+
+    /// With each session in a sandbox of gVisor's. Run by root, the workspace is an ordinary user's here, too.
+    fn sandboxed(mut self, binary: &str) -> Self {
+        self.put_guest_beside(binary);
+        self.sandboxed = true;
+        self.outside("runsc").args(["--version"]).run().expect(0);
+        self.give_workspace_away();
+        self
+    }
+
+    fn put_guest_beside(&self, binary: &str) {
+        let guest = Path::new(binary).with_file_name("palisade-guest");
+        assert!(guest.is_file(), "build palisade-guest first");
+        shared::put_beside(&self.binary, &guest);
+    }
+
+    fn give_workspace_away(&self) {
         if self.who == Identity::Root {
             Identity::User.own(&self.workspace());
             // The agent has to come through.
             set_mode(&self.home(), 0o711);
         }
-        self
     }
 
     /// Who runs palisade here.
@@ -103,6 +124,11 @@ impl Lab {
     /// Whether sessions are containers here.
     pub fn is_contained(&self) -> bool {
         self.contained
+    }
+
+    /// Whether sessions are sandboxes of gVisor's here.
+    pub fn is_sandboxed(&self) -> bool {
+        self.sandboxed
     }
 
     /// The caller's home.
@@ -146,7 +172,7 @@ impl Lab {
     }
 
     fn owner_of(&self, path: &Path) -> Identity {
-        if self.contained && path.starts_with(self.workspace()) {
+        if (self.contained || self.sandboxed) && path.starts_with(self.workspace()) {
             Identity::User
         } else {
             self.who
@@ -176,11 +202,24 @@ impl Lab {
         let mut invocation = self.outside(binary);
         for (index, argument) in arguments.into_iter().enumerate() {
             invocation = invocation.args([argument.as_ref()]);
-            if index == 0 && argument.as_ref() == "run" && self.contained {
-                invocation = invocation.args(["--boundary", "container", "--accept-weaker", "masks"]);
+            if index == 0 && argument.as_ref() == "run" {
+                invocation = invocation.args(self.boundary());
             }
         }
         invocation
+    }
+
+    /// Options that name the boundary and accept what it holds less well.
+    fn boundary(&self) -> Vec<&'static str> {
+        let mut options = Vec::new();
+        if self.contained {
+            options.extend(["--boundary", "container", "--accept-weaker", "masks"]);
+        }
+        if self.sandboxed {
+            options.extend(["--boundary", "gvisor", "--accept-weaker", "masks"]);
+            options.extend(["--accept-weaker", "limits.processes"]);
+        }
+        options
     }
 
     /// `palisade run --policy POLICY -- COMMAND`.

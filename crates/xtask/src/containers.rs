@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::shell::{self, Done};
 
 /// The tests that are about what every boundary does.
-const SAME: [&str; 13] = [
+pub(crate) const SAME: [&str; 13] = [
     "claude_code::",
     "containers::",
     "credentials::",
@@ -119,12 +119,17 @@ pub(crate) fn run(shared: &Path, has_nextest: bool, variables: &[(&str, PathBuf)
 }
 
 fn selection() -> String {
+    selected(&SAME, &OTHER)
+}
+
+/// Those of `same` that are not of `other`.
+pub(crate) fn selected(same: &[&str], other: &[(&str, &str)]) -> String {
     let tests = |names: &mut dyn Iterator<Item = &str>| {
         let each: Vec<String> = names.map(|name| format!("test({name})")).collect();
         each.join(" | ")
     };
-    let same = tests(&mut SAME.into_iter());
-    let other = tests(&mut OTHER.iter().map(|(name, _)| *name));
+    let same = tests(&mut same.iter().copied());
+    let other = tests(&mut other.iter().map(|(name, _)| *name));
     format!("({same}) & !({other})")
 }
 

@@ -19,8 +19,9 @@ enum Sign {
 }
 
 /// Debian packages, and what they are for.
-const DEBIAN: [(Sign, &str, &str); 38] = [
+const DEBIAN: [(Sign, &str, &str); 39] = [
     (Sign::Program("dockerd"), "docker.io", "container tests"),
+    (Sign::Program("runsc"), "runsc", "gVisor tests"),
     (Sign::Program("curl"), "curl", "client tests"),
     (Sign::Program("git"), "git", "client tests"),
     (

@@ -64,7 +64,7 @@ fn masks_cover_what_is_there_and_create_nothing() {
         mask("/ws/none"),
         mask("/elsewhere"),
     ];
-    let layout = lay_out(&tree).expect("fine");
+    let layout = lay_out(&tree, false).expect("fine");
     assert_eq!(targets(&layout), ["/ws", "/ws/.env"]);
     assert_eq!(layout.mounts[1].what, What::Empty { directory: false });
     assert_eq!(layout.writable, [("/ws".into(), true)]);
@@ -78,7 +78,7 @@ fn a_folder_that_is_hidden_hides_what_was_shown_in_it() {
         "/ws/sub/shown",
         TreeAccess::Write,
     );
-    let layout = lay_out(&[host.workspace(), shown, mask("/ws/sub")]).expect("fine");
+    let layout = lay_out(&[host.workspace(), shown, mask("/ws/sub")], false).expect("fine");
     assert_eq!(targets(&layout), ["/ws", "/ws/sub"]);
     assert_eq!(layout.mounts[1].what, What::Empty { directory: true });
     assert_eq!(layout.writable, [("/ws".into(), true)]);
@@ -89,7 +89,7 @@ fn a_mask_that_became_a_link_is_refused() {
     let host = Host::new();
     symlink("sub", host.root.join("ws/link")).expect("link");
     for path in ["/ws/link", "/ws/link/key"] {
-        let error = lay_out(&[host.workspace(), mask(path)]).expect_err(path);
+        let error = lay_out(&[host.workspace(), mask(path)], false).expect_err(path);
         assert!(error.cause.contains("symbolic link"), "{error}");
     }
 }
@@ -98,7 +98,7 @@ fn a_mask_that_became_a_link_is_refused() {
 fn the_same_place_is_mounted_once() {
     let host = Host::new();
     let again = bind(&host.root.join("ws"), "/ws", TreeAccess::Read);
-    let layout = lay_out(&[host.workspace(), again]).expect("fine");
+    let layout = lay_out(&[host.workspace(), again], false).expect("fine");
     assert_eq!(targets(&layout), ["/ws"]);
     assert!(layout.writable.is_empty());
 }
@@ -111,7 +111,7 @@ fn folders_made_in_memory_on_the_way_are_the_agents() {
         "/home/a/.config/x/ws",
         TreeAccess::Read,
     );
-    let layout = lay_out(&[scratch("/home/a"), deep]).expect("fine");
+    let layout = lay_out(&[scratch("/home/a"), deep], false).expect("fine");
     let expected = ["/home/a/.config", "/home/a/.config/x"].map(PathBuf::from);
     assert_eq!(layout.owned, expected);
 }
@@ -127,7 +127,7 @@ fn names_that_an_engine_would_change_are_refused() {
         Path::new("/a/../b"),
     ] {
         let entry = TreeEntry::Dir { path: path.into() };
-        assert!(lay_out(&[entry]).is_err(), "{path:?}");
+        assert!(lay_out(&[entry], false).is_err(), "{path:?}");
     }
 }
 
@@ -145,7 +145,7 @@ fn what_lies_under_changes_is_masked() {
     let host = Host::new();
     fs::create_dir_all(host.root.join("kept/upper")).expect("folder");
     let kept = Changes::Kept(host.root.join("kept"));
-    let layout = lay_out(&[overlay(&host, kept), mask("/ws/.env")]).expect("fine");
+    let layout = lay_out(&[overlay(&host, kept), mask("/ws/.env")], false).expect("fine");
     assert_eq!(targets(&layout), ["/ws", "/ws/.env"]);
     let upper = host.root.join("kept/upper");
     assert!(matches!(&layout.mounts[0].what, What::Overlay { upper: u, .. } if *u == upper));
@@ -157,7 +157,7 @@ fn changes_in_memory_and_names_that_mean_something_are_refused() {
     let memory = overlay(&host, Changes::Memory { size: None });
     let odd = overlay(&host, Changes::Kept(host.root.join("a,b")));
     for (entry, words) in [(memory, "in memory"), (odd, "a comma")] {
-        let error = lay_out(&[entry]).expect_err("refused");
+        let error = lay_out(&[entry], false).expect_err("refused");
         assert!(error.cause.contains(words), "{error}");
     }
 }
