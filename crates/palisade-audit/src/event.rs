@@ -101,6 +101,13 @@ pub enum EventKind {
         /// Secrets taken out of the response.
         redacted: u64,
     },
+    /// Everything inside was stopped where it stood, for good.
+    Frozen {
+        /// Why.
+        reason: String,
+        /// By what.
+        by: &'static str,
+    },
     /// The session's last line.
     End {
         /// The agent's exit status as palisade passed it on.

@@ -162,6 +162,10 @@ enum Fields<'a> {
         policy: &'a str,
     },
     Request(RequestFields<'a>),
+    Frozen {
+        reason: &'a str,
+        by: &'a str,
+    },
     End {
         status: i32,
         allowed: u64,
@@ -277,6 +281,7 @@ fn fields(kind: &EventKind) -> (&'static str, Fields<'_>) {
             };
             ("request", Fields::Request(fields))
         }
+        EventKind::Frozen { reason, by } => ("frozen", Fields::Frozen { reason, by }),
         EventKind::End {
             status,
             denied,

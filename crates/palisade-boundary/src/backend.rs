@@ -77,12 +77,29 @@ pub trait Running {
         Ok(None)
     }
 
+    /// Stops everything inside where it stands, for good, so that it can be looked at. Says by what, in words that fit after
+    /// "frozen by".
+    ///
+    /// # Errors
+    /// Something inside may still run, and has to be ended instead.
+    fn freeze(&mut self) -> io::Result<&'static str> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Ends everything inside and waits until it is gone.
     fn kill(&mut self);
 }
 
 /// Lays masks over paths inside while the agent runs.
 pub trait Masker: Send {
+    /// What appears is watched from now on, so that a hand that takes time to be made should be on its way.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    fn prepare(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Lays something empty and read-only over a path inside. A path that is gone, or is a link by now, is left alone,
     /// as is one that is masked already. Says whether a mask was laid.
     ///

@@ -24,4 +24,4 @@ mod spec;
 pub use assess::{Assessment, Control, Enforcement, Weakness};
 pub use backend::{AgentEvent, Backend, Masker, Request, Running, StartError};
 pub use probe::{Capability, CapabilityState, Probe};
-pub use spec::{BoundarySpec, Command, Identity, Limits};
+pub use spec::{BoundarySpec, Bytes, Command, Identity, Limits};

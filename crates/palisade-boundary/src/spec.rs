@@ -1,6 +1,7 @@
 //! What a session asks of a backend, as data.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 
 use palisade_protocol::{EgressWanted, TreeEntry};
@@ -68,3 +69,40 @@ pub struct Limits {
 }
 
 impl Eq for Limits {}
+
+impl Limits {
+    /// Which of them were reached, in words for people: so many processes were killed for memory, so many refused.
+    pub fn reached(&self, killed: u64, refused: u64) -> Vec<String> {
+        let mut reached = Vec::new();
+        if let (Some(limit), 1..) = (self.memory, killed) {
+            let processes = if killed == 1 { "process" } else { "processes" };
+            let limit = Bytes(limit);
+            reached.push(format!(
+                "memory limit of {limit} reached ({killed} {processes} killed)"
+            ));
+        }
+        if let (Some(limit), 1..) = (self.processes, refused) {
+            reached.push(format!(
+                "process limit of {limit} reached ({refused} refused)"
+            ));
+        }
+        reached
+    }
+}
+
+/// A number of bytes for people.
+#[derive(Clone, Copy, Debug)]
+pub struct Bytes(pub u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+        let unit = units
+            .into_iter()
+            .find(|(_, shift)| self.0 >= 1 << shift && self.0.is_multiple_of(1 << shift));
+        match unit {
+            Some((name, shift)) => write!(f, "{} {name}", self.0 >> shift),
+            None => write!(f, "{} bytes", self.0),
+        }
+    }
+}

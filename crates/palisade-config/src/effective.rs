@@ -15,6 +15,7 @@ use palisade_workspace::{
     WorkspacePlan, system_tree, trust_tree, workspace_tree,
 };
 
+use crate::container::ContainerSettings;
 use crate::gate_limits::GateLimits;
 use crate::proxy::UpstreamProxy;
 
@@ -145,6 +146,8 @@ pub struct Effective {
     pub backend: Option<Sourced<String>>,
     /// How gVisor is run, where it is the backend.
     pub gvisor: Gvisor,
+    /// What the container backend alone is told.
+    pub container: ContainerSettings,
     /// Controls that may be held less well than their words say.
     pub accept_weaker: Vec<Sourced<Control>>,
     /// Where the workspace's own file says that none may.

@@ -129,6 +129,7 @@ fn boundary(policy: &Effective) -> Vec<String> {
             platform.source
         ));
     }
+    lines.extend(policy.container.lines());
     let accepted = policy.accept_weaker.iter();
     lines.extend(
         accepted.map(|control| format!("may be weaker: {} ({})", control.value, control.source)),

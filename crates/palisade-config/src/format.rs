@@ -12,9 +12,11 @@ use serde::de::{Deserializer, Error, Visitor};
 use crate::gate_limits::WrittenGateLimits;
 use crate::spanned::Spanned;
 
+mod container;
 mod credential;
 mod gvisor;
 
+pub(crate) use container::{Container, Engine, Root};
 pub(crate) use credential::{
     Credential, Inject, InjectTable, InnerSource, Keyring, OAuth2, Parts, SourceTable, TextOrParts,
     Vault,
@@ -76,6 +78,8 @@ pub(crate) struct Boundary {
     /// How gVisor is run, where it is the backend.
     #[serde(default)]
     pub gvisor: Gvisor,
+    /// The container backend's own settings.
+    pub container: Option<Spanned<Container>>,
 }
 
 /// Which controls have to be held as their words say.

@@ -36,6 +36,7 @@
 #![forbid(unsafe_code)]
 
 mod breadth;
+mod container;
 mod effective;
 mod error;
 mod explain;
@@ -57,6 +58,7 @@ mod text;
 mod tighten;
 mod value;
 
+pub use container::{ContainerEngine, ContainerRoot, ContainerSettings};
 pub use effective::{Effective, Environment, Gvisor, GvisorPlatform, Shown, Sourced};
 pub use error::PolicyError;
 pub use explain::{Explanation, RuleHeld, Section, describe_injection, explain, rules_held};

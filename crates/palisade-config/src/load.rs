@@ -96,6 +96,7 @@ fn finish(
         processes: draft.processes,
         backend: draft.backend,
         gvisor: draft.gvisor,
+        container: draft.container,
         accept_weaker: draft.accept_weaker,
         accepts_nothing: draft.accepts_nothing,
         credentials: draft

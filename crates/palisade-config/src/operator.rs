@@ -9,6 +9,7 @@ use palisade_policy::{Authority, CredentialName, HostPattern, Ports, Rule, Sourc
 use palisade_workspace::{Home, Located, PathError, Tmpfs, Volume, WorkspaceAccess};
 
 use crate::breadth::{self, Breadth};
+use crate::container::ContainerSettings;
 use crate::effective::{Gvisor, Shown, Sourced};
 use crate::error::PolicyError;
 use crate::file;
@@ -51,6 +52,7 @@ const DEFAULT_PASS: [&str; 7] = [
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
     pub backend: Option<Sourced<String>>,
+    pub container: ContainerSettings,
     pub accept_weaker: Vec<Sourced<Control>>,
     pub gvisor: Gvisor,
     /// Where the workspace's own file took back what was accepted.

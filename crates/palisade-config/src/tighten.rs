@@ -104,6 +104,12 @@ fn widening_key(file: &PolicyFile) -> Option<(&'static str, Range<usize>)> {
         .or_else(|| Some(("boundary.backend", file.boundary.backend.as_ref()?.span())))
         .or_else(|| Some(("boundary.gvisor", file.boundary.gvisor.first()?)))
         .or_else(|| first("boundary.accept_weaker", &file.boundary.accept_weaker))
+        .or_else(|| {
+            Some((
+                "boundary.container",
+                file.boundary.container.as_ref()?.span(),
+            ))
+        })
         .or_else(|| Some(("filesystem.workspace", files.workspace.as_ref()?.span())))
         .or_else(|| first("filesystem.read", &files.read))
         .or_else(|| first("filesystem.write", &files.write))

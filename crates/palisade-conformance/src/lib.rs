@@ -10,6 +10,8 @@
 //! The attacker is one program in both places, and each attempt one function. What it says from inside is only read for the
 //! names of the table, within bounds; an attempt of which nothing is said counts as not held.
 //!
+//! The cheap ones can be repeated while a session runs ([`repeat`], [`Hearing`]).
+//!
 //! Non-goals: no backend, no policy and no session is known here. Who uses this says how the session is started, and what
 //! its policy opens.
 #![forbid(unsafe_code)]
@@ -23,6 +25,7 @@ mod patience;
 mod says;
 mod stage;
 mod table;
+mod watch;
 
 pub use attack::files::{SYSTEM_FOLDERS, SYSTEM_SECRETS};
 pub use attacker::{attack, attack_once, be_victim};
@@ -32,3 +35,4 @@ pub use outside::{Host, Preparation};
 pub use says::{Findings, Outcome};
 pub use stage::{MaskedKind, Stage};
 pub use table::{ATTEMPTS, Attempt, Group};
+pub use watch::{Hearing, REPEATED, Seen, repeat, watched};

@@ -63,6 +63,8 @@ pub struct Preparation {
     pub temporary: PathBuf,
     /// The workspace.
     pub workspace: PathBuf,
+    /// Whether a file is planted in it.
+    pub plant: bool,
     /// The person's home.
     pub home: PathBuf,
     /// One thing for each kind of mask that is there.
@@ -98,9 +100,12 @@ impl Host {
         let (token, decoy) = (random_text()?, random_text()?);
         let folder = wanted.temporary.join(format!("palisade-verify-{token}"));
         let listeners = Listeners::start(&token)?;
-        let planted = wanted
-            .workspace
-            .join(format!(".env.palisade-verify-{token}"));
+        let planted = if wanted.plant {
+            let name = format!(".env.palisade-verify-{token}");
+            wanted.workspace.join(name)
+        } else {
+            PathBuf::new()
+        };
         let victim = start_victim(&wanted.victim, &token, &decoy)?;
         let stage = stage(wanted, &folder, &listeners, &token, planted, &victim);
         let mut host = Self {
@@ -163,11 +168,8 @@ impl Host {
     /// # Errors
     /// It could not be started, or hung.
     pub fn run(&self, argv: &[OsString]) -> io::Result<(Findings, ExitStatus)> {
-        let mut child = Command::new("/bin/sh")
-            .args(["-c", "exec 9<\"$0\"; exec \"$@\""])
-            .arg(&self.stage.outside_file)
-            .args(argv)
-            .env(DECOY, &self.decoy)
+        let mut child = self
+            .command(argv)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -179,6 +181,17 @@ impl Host {
         Ok((findings, status))
     }
 
+    /// A program with the decoy in its environment and the planted file as descriptor 9.
+    pub fn command(&self, argv: &[OsString]) -> Command {
+        let mut command = Command::new("/bin/sh");
+        command
+            .args(["-c", "exec 9<\"$0\"; exec \"$@\""])
+            .arg(&self.stage.outside_file)
+            .args(argv)
+            .env(DECOY, &self.decoy);
+        command
+    }
+
     fn plant(&mut self, token: &str) -> io::Result<()> {
         fs::create_dir(&self.folder)?;
         // Others may write here, as in the system's own such folder: a refusal inside is the boundary's, not that of a mode.
@@ -188,6 +201,7 @@ impl Host {
         fs::set_permissions(&own, Permissions::from_mode(0o700))?;
         let text = format!("{token}\nDECOY={}\n", self.decoy);
         fs::write(&self.stage.outside_file, &text)?;
+        // Without a name nothing can be made.
         let made = OpenOptions::new()
             .write(true)
             .create_new(true)

@@ -10,7 +10,7 @@ use crate::table::ATTEMPTS;
 /// More than the whole suite says in its longest words. What comes after is not read.
 const MOST_SAID: u64 = 1 << 20;
 /// A detail is cut to this.
-const WORDS: usize = 300;
+pub(crate) const WORDS: usize = 300;
 
 /// What became of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,10 +1,12 @@
 //! How the sockets made inside reach the supervisor: the `Ready` frame, followed by one byte a socket that tells its
-//! kind, with the descriptors attached to the same message.
+//! kind, with the descriptors attached to the same message. The namespaces of the inside go the same way, where the supervisor
+//! cannot open them by itself.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use crate::hand::Namespaces;
 use palisade_protocol::{FRAME_LEN, InitEvent, Listener, ListenerKind};
 use rustix::io::Errno;
 use rustix::net::{
@@ -16,11 +18,18 @@ use rustix::net::{
 /// below the 253 descriptors the kernel carries with one message (`SCM_MAX_FD`).
 pub const MOST_SOCKETS: usize = 64;
 
+/// With both namespaces.
+const MOST_DESCRIPTORS: usize = MOST_SOCKETS + 2;
+
+/// Tags of the namespaces, beside those of the sockets.
+const USER: u8 = 101;
+const MOUNT: u8 = 102;
+
 /// Sockets on their way out. Its memory is reserved before `clone`.
 #[derive(Debug)]
 pub struct Outbox {
     sockets: Vec<OwnedFd>,
-    kinds: [u8; MOST_SOCKETS],
+    kinds: [u8; MOST_DESCRIPTORS],
 }
 
 impl Default for Outbox {
@@ -33,8 +42,8 @@ impl Outbox {
     /// Reserves the memory.
     pub fn new() -> Self {
         Self {
-            sockets: Vec::with_capacity(MOST_SOCKETS),
-            kinds: [0; MOST_SOCKETS],
+            sockets: Vec::with_capacity(MOST_DESCRIPTORS),
+            kinds: [0; MOST_DESCRIPTORS],
         }
     }
 
@@ -43,9 +52,27 @@ impl Outbox {
     /// # Errors
     /// `ENOBUFS` past [`MOST_SOCKETS`].
     pub fn push(&mut self, kind: ListenerKind, socket: OwnedFd) -> rustix::io::Result<()> {
-        let place = self.kinds.get_mut(self.sockets.len());
-        *place.ok_or(rustix::io::Errno::NOBUFS)? = tag(kind);
-        self.sockets.push(socket);
+        if self.sockets.len() >= MOST_SOCKETS {
+            return Err(Errno::NOBUFS);
+        }
+        self.add(tag(kind), socket)
+    }
+
+    /// Adds the namespaces, after all sockets.
+    ///
+    /// # Errors
+    /// `ENOBUFS` where they were added before.
+    pub fn push_namespaces(&mut self, of: Namespaces) -> rustix::io::Result<()> {
+        self.add(USER, of.user)?;
+        self.add(MOUNT, of.mount)
+    }
+
+    fn add(&mut self, tag: u8, descriptor: OwnedFd) -> rustix::io::Result<()> {
+        *self
+            .kinds
+            .get_mut(self.sockets.len())
+            .ok_or(Errno::NOBUFS)? = tag;
+        self.sockets.push(descriptor);
         Ok(())
     }
 
@@ -54,14 +81,14 @@ impl Outbox {
     /// # Errors
     /// The connection broke.
     pub fn hand_out(&mut self, control: BorrowedFd<'_>) -> rustix::io::Result<()> {
-        let mut fds = [control; MOST_SOCKETS];
+        let mut fds = [control; MOST_DESCRIPTORS];
         for (place, socket) in fds.iter_mut().zip(&self.sockets) {
             *place = socket.as_fd();
         }
         let count = self.sockets.len();
         let frame = InitEvent::Ready.encode();
         let kinds = self.kinds.get(..count).unwrap_or_default();
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_SOCKETS))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         ancillary.push(SendAncillaryMessage::ScmRights(
             fds.get(..count).unwrap_or_default(),
@@ -80,6 +107,8 @@ pub struct Message {
     pub event: InitEvent,
     /// The sockets that came with it.
     pub sockets: Vec<Listener>,
+    /// The namespaces that came with it.
+    pub namespaces: Option<Namespaces>,
 }
 
 /// Reads one message without waiting; `None` when the other side is gone.
@@ -87,8 +116,8 @@ pub struct Message {
 /// # Errors
 /// `WouldBlock` where there is nothing yet; `InvalidData` for what is malformed.
 pub fn receive(control: BorrowedFd<'_>) -> io::Result<Option<Message>> {
-    let mut bytes = [0u8; FRAME_LEN + MOST_SOCKETS];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_SOCKETS))];
+    let mut bytes = [0u8; FRAME_LEN + MOST_DESCRIPTORS];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
     let mut parts = [IoSliceMut::new(&mut bytes)];
@@ -116,19 +145,38 @@ pub fn receive(control: BorrowedFd<'_>) -> io::Result<Option<Message>> {
     if kinds.len() != fds.len() {
         return Err(malformed());
     }
-    let sockets = kinds
-        .iter()
-        .zip(fds)
-        .map(|(tag, socket)| {
-            Some(Listener {
-                kind: kind(*tag)?,
-                socket,
-            })
-        })
-        .collect::<Option<Vec<_>>>()
-        .ok_or_else(malformed)?;
     let event = InitEvent::decode(frame).map_err(|_| malformed())?;
-    Ok(Some(Message { event, sockets }))
+    let mut message = Message {
+        event,
+        sockets: Vec::new(),
+        namespaces: None,
+    };
+    sort(&mut message, kinds, fds).ok_or_else(malformed)?;
+    Ok(Some(message))
+}
+
+fn sort(message: &mut Message, kinds: &[u8], fds: Vec<OwnedFd>) -> Option<()> {
+    let (mut user, mut mount) = (None, None);
+    for (tag, descriptor) in kinds.iter().zip(fds) {
+        let twice = match *tag {
+            USER => user.replace(descriptor).is_some(),
+            MOUNT => mount.replace(descriptor).is_some(),
+            tag => {
+                let (kind, socket) = (kind(tag)?, descriptor);
+                message.sockets.push(Listener { kind, socket });
+                false
+            }
+        };
+        if twice {
+            return None;
+        }
+    }
+    message.namespaces = match (user, mount) {
+        (Some(user), Some(mount)) => Some(Namespaces { user, mount }),
+        (None, None) => None,
+        _ => return None,
+    };
+    Some(())
 }
 
 fn tag(kind: ListenerKind) -> u8 {
@@ -184,6 +232,30 @@ mod tests {
         assert_eq!(message.event, InitEvent::Ready);
         let received: Vec<_> = message.sockets.iter().map(|l| l.kind).collect();
         assert_eq!(received, all().collect::<Vec<_>>());
+        assert!(message.namespaces.is_none());
+    }
+
+    #[test]
+    fn namespaces_come_out_as_the_two_they_are() {
+        let (ours, theirs) = pair();
+        let mut outbox = Outbox::new();
+        for _ in 0..MOST_SOCKETS {
+            outbox.push(ListenerKind::Proxy, pair().0).expect("room");
+        }
+        let own = || Namespaces::of("self").expect("own");
+        outbox.push_namespaces(own()).expect("room");
+        assert_eq!(outbox.push_namespaces(own()), Err(Errno::NOBUFS));
+        outbox.hand_out(theirs.as_fd()).expect("sent");
+        let message = receive(ours.as_fd()).expect("received");
+        let message = message.expect("not the end");
+        assert_eq!(message.sockets.len(), MOST_SOCKETS);
+        let namespaces = message.namespaces.expect("both");
+        assert!(namespaces.is_own_user().expect("shown"));
+        // One alone is none.
+        let mut outbox = Outbox::new();
+        outbox.add(MOUNT, own().mount).expect("room");
+        outbox.hand_out(theirs.as_fd()).expect("sent");
+        receive(ours.as_fd()).expect_err("refused");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //!   rights     identity taken on, every capability given up
 //!   agent      Landlock, filter, execve
 //!   serve      reap, pass requests on, tell the end
+//!   hand       masks laid while the agent runs, by a process outside
 //! ```
 //!
 //! The native backend runs it in the child it cloned. In a container the program `palisade-guest` does, as the first
@@ -23,6 +24,7 @@ pub mod agent;
 mod connection;
 mod fault;
 pub mod filter;
+pub mod hand;
 pub mod handover;
 pub mod network;
 pub mod program;

@@ -11,7 +11,7 @@ use rustix::net::RecvFlags;
 use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, chdir, kill_process, kill_process_group, wait,
 };
-use rustix::termios::{tcgetpgrp, tcsetpgrp};
+use rustix::termios::{tcgetpgrp, tcgetwinsize, tcsetpgrp, tcsetwinsize};
 
 use crate::agent::NotStarted;
 use crate::relay::Relay;
@@ -137,10 +137,23 @@ fn answer(post: &Post, agent: Pid, typed_for: Option<&OwnedFd>) -> bool {
             }
             let _ = kill_process_group(agent, Signal::CONT);
         }
+        Ok(Some(InitRequest::Window { rows, columns })) => {
+            if let Some(terminal) = &post.terminal {
+                set_window(terminal, rows, columns);
+            }
+        }
         Err(Errno::AGAIN) => {}
         Ok(None | Some(InitRequest::Proceed | InitRequest::Begin)) | Err(_) => return false,
     }
     true
+}
+
+/// The kernel tells those in the foreground where the size is another one. One of another size is still a terminal.
+pub(crate) fn set_window(terminal: impl AsFd, rows: u16, columns: u16) {
+    if let Ok(mut size) = tcgetwinsize(&terminal) {
+        (size.ws_row, size.ws_col) = (rows, columns);
+        let _ = tcsetwinsize(&terminal, size);
+    }
 }
 
 /// What a terminal sends, it sends to the whole foreground group; everything else is meant for one process.

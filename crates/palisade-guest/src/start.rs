@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use palisade_protocol::{
-    GUEST_GATE, GUEST_PLAN, GUEST_SOCKET, GuestPlan, InitEvent, InitRequest, SetupStep,
+    GUEST_GATE, GUEST_PLAN, GUEST_SOCKET, GuestPlan, HAND_PLAN, InitEvent, InitRequest, SetupStep,
 };
 use palisade_sys::clone::Stack;
 use palisade_sys::process::close_all_from;
@@ -15,15 +15,16 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, chownat, fstat, unlink};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use rustix::process::{Gid, Uid, chdir};
-use rustix::termios::{isatty, tcgetwinsize, tcsetwinsize};
+use rustix::termios::isatty;
 
 use crate::agent::{self, AgentPlan, NotStarted, Writable, landlock_abi};
+use crate::hand::Namespaces;
 use crate::network::{self, NetworkPlan};
 use crate::program::program;
 use crate::relay::{self, Relay};
-use crate::serve::serve;
+use crate::serve::{serve, set_window};
 use crate::streams::{self, StreamRights};
-use crate::{At, Connection, Fault, Post, filter, rights};
+use crate::{At, Connection, Fault, Post, filter, hand, rights};
 
 /// Why nothing could even be reported: the session's folder is not what it should be.
 #[derive(Debug)]
@@ -54,8 +55,12 @@ impl std::error::Error for NoSession {}
 /// There is no session.
 pub fn run(folder: &Path) -> Result<u8, NoSession> {
     let bytes = std::fs::read(folder.join(GUEST_PLAN)).map_err(NoSession::Plan)?;
+    let call = || call(&folder.join(GUEST_SOCKET)).map_err(NoSession::Connect);
+    if bytes == HAND_PLAN {
+        return Ok(hand::program::run(&call()?));
+    }
     let plan = GuestPlan::decode(&bytes).map_err(|_| NoSession::Malformed)?;
-    let control = call(&folder.join(GUEST_SOCKET)).map_err(NoSession::Connect)?;
+    let control = call()?;
     let post = Post {
         control: Connection(control),
         terminal: terminal(plan.relayed),
@@ -137,6 +142,12 @@ fn build(plan: &GuestPlan, post: &Post, folder: &Path) -> Result<Built, Fault> {
     }
     let mut network = NetworkPlan::new(plan.egress.clone());
     network::set_up(&mut network)?;
+    // Later they are no longer shown.
+    let namespaces = Namespaces::of("self").at(SetupStep::HandOver, 1)?;
+    network
+        .outbox
+        .push_namespaces(namespaces)
+        .at(SetupStep::HandOver, 2)?;
     if let Some(identity) = plan.identity {
         become_the_agent(plan, identity)?;
     }
@@ -208,12 +219,8 @@ fn own_folders(plan: &GuestPlan, (uid, gid): (Uid, Gid)) -> Result<(), Fault> {
 
 /// The engine's client tells the size of the window some time after the start, and programs look at once.
 fn size(plan: &GuestPlan, terminal: &OwnedFd) {
-    if let Some((rows, columns)) = plan.window
-        && let Ok(mut size) = tcgetwinsize(terminal)
-    {
-        (size.ws_row, size.ws_col) = (rows, columns);
-        // A terminal of another size is still a terminal.
-        let _ = tcsetwinsize(terminal, size);
+    if let Some((rows, columns)) = plan.window {
+        set_window(terminal, rows, columns);
     }
 }
 

@@ -106,7 +106,7 @@ impl Session {
 #[test]
 fn the_sockets_come_out_before_the_agent_starts_and_its_end_is_told() {
     let session = start("grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status; exit 7");
-    let Message { event, sockets } = session.event();
+    let Message { event, sockets, .. } = session.event();
     assert_eq!(event, InitEvent::Ready);
     for kind in [
         ListenerKind::Proxy,

@@ -8,6 +8,7 @@ use palisade_boundary::{
     Assessment, Backend, BoundarySpec, Command, Limits, Probe, Running, StartError,
 };
 use palisade_guest::agent::{AgentPlan, landlock_abi};
+use palisade_guest::hand::Namespaces;
 use palisade_guest::network::NetworkPlan;
 use palisade_guest::program::program as lay_out;
 use palisade_guest::{Connection, Post, filter};
@@ -22,7 +23,6 @@ use rustix::process::{Gid, Uid};
 use crate::child::ChildPlan;
 use crate::explain::{cannot, os, refused_namespaces};
 use crate::limits::{LimitsPlan, Surroundings, Watch};
-use crate::masker::Namespaces;
 use crate::running::NativeRunning;
 use crate::tree::{Opener, TreePlan};
 use crate::{identity, inside, limits, streams, tree};
@@ -77,13 +77,14 @@ impl Backend for NativeBackend {
             limits,
             watch,
             ended: false,
+            frozen: None,
             told_the_end: false,
         };
         let pid = running.init.pid;
         // Where init failed in the meantime, its reason is the better one.
         identity::map(pid, &spec.identity, own).map_err(|e| running.failure().unwrap_or(e))?;
         if spec.late_masks {
-            let inside = Namespaces::of(pid);
+            let inside = Namespaces::of(&pid.as_raw_nonzero().to_string());
             let inside = inside.map_err(|e| cannot("keep hold of the inside".into(), os(&e)))?;
             running.inside = Some(inside);
         }

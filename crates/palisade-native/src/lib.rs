@@ -30,6 +30,7 @@ pub mod assess;
 mod backend;
 mod child;
 mod explain;
+mod freeze;
 mod identity;
 mod inside;
 pub mod limits;

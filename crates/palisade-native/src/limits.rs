@@ -21,16 +21,16 @@ mod sample;
 mod surroundings;
 mod watch;
 
-use std::fmt;
 use std::time::Duration;
 
-use palisade_boundary::{Assessment, Control, Limits, StartError};
+use palisade_boundary::{Assessment, Bytes, Control, Limits, StartError};
 use palisade_guest::filter;
 use palisade_sys::rlimit::Resource;
 use rustix::thread::CpuSet;
 
 use self::choice::{Choice, Means, whole_processors};
 use self::group::{SessionGroup, Wanted};
+pub(crate) use self::sample::descendants;
 pub use self::surroundings::{GroupView, Surroundings, Unified};
 pub use self::watch::Watch;
 
@@ -178,19 +178,8 @@ impl LimitsPlan {
     pub fn outcome(&self) -> Option<String> {
         let mut reached = Vec::new();
         for events in self.groups.iter().map(SessionGroup::events) {
-            if let (Some(limit), kills @ 1..) = (self.limits.memory, events.memory_kills) {
-                let processes = if kills == 1 { "process" } else { "processes" };
-                let limit = Bytes(limit);
-                reached.push(format!(
-                    "memory limit of {limit} reached ({kills} {processes} killed)"
-                ));
-            }
-            if let (Some(limit), refused @ 1..) = (self.limits.processes, events.refused_processes)
-            {
-                reached.push(format!(
-                    "process limit of {limit} reached ({refused} refused)"
-                ));
-            }
+            let (killed, refused) = (events.memory_kills, events.refused_processes);
+            reached.extend(self.limits.reached(killed, refused));
         }
         (!reached.is_empty()).then(|| reached.join("; "))
     }
@@ -280,22 +269,6 @@ fn some_processors(processors: &CpuSet, count: u32) -> Result<Option<CpuSet>, St
         set.set(*cpu);
     }
     Ok(Some(set))
-}
-
-/// A number of bytes for people.
-struct Bytes(u64);
-
-impl fmt::Display for Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
-        let unit = units
-            .into_iter()
-            .find(|(_, shift)| self.0 >= 1 << shift && self.0.is_multiple_of(1 << shift));
-        match unit {
-            Some((name, shift)) => write!(f, "{} {name}", self.0 >> shift),
-            None => write!(f, "{} bytes", self.0),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use palisade_boundary::{AgentEvent, BoundarySpec, Masker, Request, Running, StartError};
+use palisade_guest::hand::Namespaces;
 use palisade_guest::handover::{Message, receive};
 use palisade_protocol::{EgressEndpoint, InitEvent, InitRequest};
 use palisade_sys::clone::Child;
@@ -14,8 +15,9 @@ use rustix::net::{SendFlags, send};
 use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid};
 
 use crate::explain::{cannot, failed_step};
+use crate::freeze::{Frozen, freeze};
 use crate::limits::{LimitsPlan, Watch};
-use crate::masker::{Namespaces, NativeMasker};
+use crate::masker::NativeMasker;
 
 /// How long building may take. It takes milliseconds; a host path on a dead network file system takes for ever.
 const BUILD_DEADLINE: Duration = Duration::from_secs(10);
@@ -30,6 +32,8 @@ pub(crate) struct NativeRunning {
     pub(crate) limits: LimitsPlan,
     /// Where the limits have to be looked after from outside.
     pub(crate) watch: Option<Watch>,
+    /// Where it stands still for good.
+    pub(crate) frozen: Option<Frozen>,
     /// Set once the init process has been waited for.
     pub(crate) ended: bool,
     /// Set once the agent's end was told.
@@ -54,6 +58,7 @@ impl Running for NativeRunning {
             Some(Message {
                 event: InitEvent::Ready,
                 sockets,
+                ..
             }) => Ok(EgressEndpoint::Sockets(sockets)),
             Some(Message {
                 event: InitEvent::Failed { step, index, errno },
@@ -129,6 +134,11 @@ impl Running for NativeRunning {
         Ok(Some(Box::new(NativeMasker::new(inside))))
     }
 
+    fn freeze(&mut self) -> io::Result<&'static str> {
+        let pid = self.init.pid.as_raw_nonzero().get().cast_unsigned();
+        Ok(self.frozen.insert(freeze(pid)?).by())
+    }
+
     fn kill(&mut self) {
         if self.ended {
             return;
@@ -136,7 +146,11 @@ impl Running for NativeRunning {
         // Both can only fail when it is gone already. The first process takes all others of its namespace with it, and is
         // gone only after them (pid_namespaces(7)).
         let _ = pidfd_send_signal(&self.init.pidfd, Signal::KILL);
+        if let Some(frozen) = &self.frozen {
+            frozen.release();
+        }
         let _ = self.wait_for_init();
+        self.frozen = None;
     }
 }
 

@@ -3,8 +3,11 @@
 use palisade_boundary::{Assessment, BoundarySpec, Control, Enforcement, Weakness};
 use palisade_protocol::TreeEntry;
 
+use crate::engine::Engine;
+use crate::podman::{Groups, NO_GROUP};
+
 /// One answer per control that the spec uses.
-pub(crate) fn assess(spec: &BoundarySpec) -> Vec<Assessment> {
+pub(crate) fn assess(spec: &BoundarySpec, engine: Engine) -> Vec<Assessment> {
     let enforced = |control, by: &str| Assessment::enforced(control, by);
     let tmpfs = |entry: &TreeEntry| matches!(entry, TreeEntry::Tmpfs { .. });
     let answers = [
@@ -50,16 +53,14 @@ pub(crate) fn assess(spec: &BoundarySpec) -> Vec<Assessment> {
             true,
         ),
         (
-            Control::Memory,
-            "the engine's control group, without swap",
-            spec.limits.memory.is_some(),
+            Control::Processes,
+            if engine.is_rootless() {
+                "RLIMIT_NPROC, which is counted for each user namespace, and this one is the container's alone"
+            } else {
+                "the engine's control group"
+            },
+            true,
         ),
-        (
-            Control::Cpus,
-            "the engine's control group",
-            spec.limits.cpus.is_some(),
-        ),
-        (Control::Processes, "the engine's control group", true),
         (
             Control::Lifetime,
             "the guest is the first process and ends with its connection to palisade; the engine removes the container",
@@ -68,9 +69,33 @@ pub(crate) fn assess(spec: &BoundarySpec) -> Vec<Assessment> {
     ];
     let used = answers.into_iter().filter(|(.., used)| *used);
     let mut all: Vec<Assessment> = used.map(|(control, by, _)| enforced(control, by)).collect();
+    all.extend(limits(spec, Groups::of(engine)));
     all.push(landlock());
     all.extend(masks(spec));
     all
+}
+
+fn limits(spec: &BoundarySpec, groups: Groups) -> Vec<Assessment> {
+    let missing: Vec<Control> = groups.missing(&spec.limits).collect();
+    let memory = (spec.limits.memory.is_some())
+        .then_some((Control::Memory, "the engine's control group, without swap"));
+    let cpus =
+        (spec.limits.cpus.is_some()).then_some((Control::Cpus, "the engine's control group"));
+    let asked = memory.into_iter().chain(cpus);
+    let answer = |(control, by): (Control, &str)| {
+        if !missing.contains(&control) {
+            return Assessment::enforced(control, by);
+        }
+        let (why, fix) = NO_GROUP;
+        Assessment {
+            control,
+            enforcement: Enforcement::Unenforceable(Weakness {
+                why: why.to_owned(),
+                fix: Some(fix.to_owned()),
+            }),
+        }
+    };
+    asked.map(answer).collect()
 }
 
 fn landlock() -> Assessment {
@@ -82,17 +107,23 @@ fn landlock() -> Assessment {
     weaker(Control::Landlock, why)
 }
 
-/// No hand of ours reaches into a container that runs.
+/// As on every boundary that shows the host's own files (see the native one).
 fn masks(spec: &BoundarySpec) -> Option<Assessment> {
     let masks = |entry: &TreeEntry| matches!(entry, TreeEntry::Mask { .. });
-    if spec.late_masks {
-        let why = "what is there at the start is covered by mounts; what appears on the host later is not, and what the agent makes \
-                   itself that the host would run is not named at the end";
-        return Some(weaker(Control::Masks, why));
-    }
-    let by = "mounts of something empty and read-only";
     let covered = spec.tree.iter().any(masks);
-    covered.then(|| Assessment::enforced(Control::Masks, by))
+    let enforcement = match (spec.late_masks, covered) {
+        (true, _) => Enforcement::WeakerEverywhere(
+            "what is there at the start is covered by mounts; what appears on the host later is covered a moment after, so an \
+             agent that waits for it may be quicker"
+                .to_owned(),
+        ),
+        (false, true) => Enforcement::Enforced("mounts of something empty and read-only".to_owned()),
+        (false, false) => return None,
+    };
+    Some(Assessment {
+        control: Control::Masks,
+        enforcement,
+    })
 }
 
 fn weaker(control: Control, why: &str) -> Assessment {

@@ -2,34 +2,45 @@
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
 
 use palisade_boundary::{Assessment, Backend, BoundarySpec, Identity, Probe, Running, StartError};
 use palisade_guest::filter::Options;
 use palisade_guest::network::NetworkPlan;
 use palisade_protocol::GuestPlan;
 
+use crate::api::{Api, ClientSettings};
 use crate::engine::{Engine, cannot};
-use crate::flags::{HostMount, Wanted, arguments};
+use crate::flags::{HostMount, Wanted};
 use crate::folder::SessionFolder;
 use crate::image::RootImage;
+use crate::launch::{launch, name};
+use crate::podman;
 use crate::profile::profile;
 use crate::running::{ContainerRunning, Parts};
-use crate::tree::{Layout, What, lay_out};
+use crate::settings::Settings;
+use crate::tree::{Layout, Mount, What, lay_out};
 
-/// A container of docker.
+/// A container of docker or podman.
 #[derive(Clone, Debug)]
 pub struct ContainerBackend {
     /// Where sessions keep their folders, below palisade's own state.
     base: PathBuf,
     /// The guest, a static program.
     guest: PathBuf,
+    settings: Settings,
+    client: ClientSettings,
 }
 
 impl ContainerBackend {
-    /// Sessions keep their folders below `base`, which nobody inside may see; `guest` is `palisade-guest` on the host.
-    pub fn new(base: PathBuf, guest: PathBuf) -> Self {
-        Self { base, guest }
+    /// Sessions keep their folders below `base`, which nobody inside may see; `guest` is `palisade-guest` on the host;
+    /// `client` says where docker is asked.
+    pub fn new(base: PathBuf, guest: PathBuf, settings: Settings, client: ClientSettings) -> Self {
+        Self {
+            base,
+            guest,
+            settings,
+            client,
+        }
     }
 }
 
@@ -39,16 +50,17 @@ impl Backend for ContainerBackend {
     }
 
     fn probe(&self) -> Probe {
-        crate::probe::probe(Engine::Docker, &self.guest)
+        crate::probe::probe(&self.settings, &self.guest)
     }
 
     fn assess(&self, spec: &BoundarySpec) -> Vec<Assessment> {
-        crate::assess::assess(spec)
+        crate::assess::assess(spec, self.settings.engine)
     }
 
     fn start(&self, spec: &BoundarySpec) -> Result<Box<dyn Running>, StartError> {
-        let engine = Engine::Docker;
+        let engine = self.settings.engine;
         check_identity(&spec.identity)?;
+        podman::check(engine, spec)?;
         let guest = real_guest(&self.guest)?;
         let layout = lay_out(&spec.tree, false)?;
         let folder = SessionFolder::make(&self.base).map_err(|e| {
@@ -58,16 +70,21 @@ impl Backend for ContainerBackend {
             )
         })?;
         let listener = folder
-            .open(&guest_plan(spec, &layout)?)
+            .open(&guest_plan(owned(engine, &layout), spec, &layout)?)
             .map_err(|e| cannot("open the session's socket".into(), e.to_string()))?;
         let image = RootImage::new(&layout.skeleton)?;
-        let wanted = wanted(spec, &folder, &layout, guest, &image)
+        let wanted = wanted(&self.settings, spec, &folder, &layout, guest, &image)
             .map_err(|e| cannot("write the session's files".into(), e.to_string()))?;
-        let container = create(engine, &wanted, &image)?;
-        let client = attach(engine, &container)?;
+        // Podman has no daemon to ask.
+        let api = match engine {
+            Engine::Docker => Api::of(&self.client),
+            Engine::Podman => None,
+        };
+        let client = launch(engine, api.as_ref(), &wanted, &image)?;
         let parts = Parts {
             engine,
-            container,
+            api,
+            container: name(&wanted.session),
             client,
             folder,
             listener,
@@ -108,7 +125,12 @@ pub(crate) fn real_guest(guest: &Path) -> Result<PathBuf, StartError> {
     })
 }
 
-pub(crate) fn guest_plan(spec: &BoundarySpec, layout: &Layout) -> Result<GuestPlan, StartError> {
+/// `owned` are folders that are to be given to the agent.
+pub(crate) fn guest_plan(
+    owned: Vec<PathBuf>,
+    spec: &BoundarySpec,
+    layout: &Layout,
+) -> Result<GuestPlan, StartError> {
     let (count, most) = (spec.egress.fallback_ports.len(), NetworkPlan::MOST_PORTS);
     if count > most {
         let cause = format!("{count} ports are to be caught, at most {most} can be");
@@ -120,7 +142,7 @@ pub(crate) fn guest_plan(spec: &BoundarySpec, layout: &Layout) -> Result<GuestPl
         window: has_terminal(spec).then(window).flatten(),
         relayed: false,
         egress: spec.egress.clone(),
-        owned: layout.owned.clone(),
+        owned,
         writable: layout.writable.clone(),
         directory: spec.command.directory.clone(),
         argv: spec.command.argv.clone(),
@@ -128,7 +150,26 @@ pub(crate) fn guest_plan(spec: &BoundarySpec, layout: &Layout) -> Result<GuestPl
     })
 }
 
+/// What the guest gives to the agent: what the engine makes as root.
+fn owned(engine: Engine, layout: &Layout) -> Vec<PathBuf> {
+    let mut owned = layout.owned.clone();
+    let roots = |mount: &&Mount| match (engine, &mount.what) {
+        (Engine::Docker, _) => false,
+        // It has no option for whom a file system in memory belongs to.
+        (Engine::Podman, What::Memory { .. }) => true,
+        // With root it gives a fresh volume to the container's first user.
+        (Engine::Podman, What::Overlay { .. }) => !engine.is_rootless(),
+        (Engine::Podman, _) => false,
+    };
+    let mounts = layout.mounts.iter().filter(roots);
+    owned.extend(mounts.map(|mount| mount.target.clone()));
+    owned.sort();
+    owned.dedup();
+    owned
+}
+
 fn wanted(
+    settings: &Settings,
     spec: &BoundarySpec,
     folder: &SessionFolder,
     layout: &Layout,
@@ -145,9 +186,11 @@ fn wanted(
             What::Bind { source, .. } => source.clone(),
             What::Overlay { .. } | What::Scratch { .. } | What::Memory { .. } => PathBuf::new(),
         };
-        mounts.push(HostMount::new(mount, spec, memory, source));
+        mounts.push(HostMount::new(settings.engine, mount, spec, memory, source));
     }
     Ok(Wanted {
+        engine: settings.engine,
+        runtime: settings.runtime.clone(),
         spec: spec.clone(),
         session: folder.name().to_owned(),
         base: folder.base(),
@@ -167,7 +210,7 @@ pub(crate) fn has_terminal(spec: &BoundarySpec) -> bool {
     spec.foreground && std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
 }
 
-fn window() -> Option<(u16, u16)> {
+pub(crate) fn window() -> Option<(u16, u16)> {
     let size = rustix::termios::tcgetwinsize(std::io::stdin()).ok()?;
     Some((size.ws_row, size.ws_col))
 }
@@ -176,34 +219,4 @@ fn window() -> Option<(u16, u16)> {
 fn half_of_memory() -> u64 {
     let info = rustix::system::sysinfo();
     u64::from(info.mem_unit) * info.totalram / 2
-}
-
-/// Makes the container; its image is made where the engine does not know it yet.
-fn create(engine: Engine, wanted: &Wanted, image: &RootImage) -> Result<String, StartError> {
-    let what = "make the container";
-    let mut command = vec!["create".to_owned()];
-    command.extend(arguments(wanted));
-    match engine.ask(what, &command) {
-        Err(error) if error.cause.contains("No such image") => {
-            image.import(engine)?;
-            engine.ask(what, &command)
-        }
-        other => other,
-    }
-}
-
-/// Starts the container, attached to our standard streams.
-fn attach(engine: Engine, container: &str) -> Result<Child, StartError> {
-    let client = engine
-        .command()
-        .args(["start", "--attach", "--interactive", container])
-        .stdin(Stdio::inherit())
-        .spawn();
-    client.map_err(|e| {
-        let _ = engine.ask(
-            "remove the container",
-            &["rm", "--force", "--volumes", container],
-        );
-        engine.not_run("start the container", &e)
-    })
 }

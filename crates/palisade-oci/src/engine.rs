@@ -6,18 +6,29 @@ use std::process::{Command, Output, Stdio};
 
 use palisade_boundary::StartError;
 
+mod words;
+
 /// An engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Engine {
+pub enum Engine {
+    /// docker: a daemon, which runs as root or as its user.
     Docker,
+    /// podman: no daemon. Without root it works in a user namespace of its own.
+    Podman,
 }
 
 impl Engine {
     /// The program's name, and its name for people.
-    pub(crate) fn program(self) -> &'static str {
+    pub fn program(self) -> &'static str {
         match self {
             Self::Docker => "docker",
+            Self::Podman => "podman",
         }
+    }
+
+    /// Whether it works in a user namespace of the caller's own, where nobody is the host's root.
+    pub(crate) fn is_rootless(self) -> bool {
+        self == Self::Podman && !rustix::process::geteuid().is_root()
     }
 
     /// A command of the engine. It has the caller's environment, which says where the engine listens.
@@ -51,55 +62,22 @@ impl Engine {
         let mut failure = cannot(what.to_owned(), format!("run {program}: {error}"));
         if error.kind() == io::ErrorKind::NotFound {
             failure.cause = format!("there is no program `{program}`");
-            failure.fix =
-                Some("install docker (Debian: docker.io), or use the native boundary".into());
+            failure.fix = Some(words::install(self));
         }
         failure
     }
 
+    /// Whether it refused a container because it does not have the image.
+    pub(crate) fn lacks_image(self, error: &StartError) -> bool {
+        error.cause.contains(match self {
+            Self::Docker => "No such image",
+            Self::Podman => "image not known",
+        })
+    }
+
     /// The engine's own words, and what to do where they are known.
     pub(crate) fn refused(self, what: &str, words: &str) -> StartError {
-        let program = self.program();
-        let has = |part: &str| words.to_lowercase().contains(part);
-        let known = if has("permission denied while trying to connect")
-            || has("connect: permission denied")
-        {
-            Some((
-                format!("you may not use {program}'s socket"),
-                "join the group that owns the socket (usermod -aG docker USER; it gives the rights of root), run a rootless \
-                 engine, or use the native boundary",
-            ))
-        } else if has("cannot connect to the docker daemon") || has("error during connect") {
-            Some((
-                format!("{program} does not run, or listens elsewhere"),
-                "start it (systemctl start docker), or say where it listens (DOCKER_HOST, docker context use)",
-            ))
-        } else if has("unknown flag") || has("is too old") || has("requires api version") {
-            Some((
-                format!("this {program} is too old: {}", last_line(words)),
-                "use docker 20.10 or newer",
-            ))
-        } else if has("bind source path does not exist") {
-            Some((
-                format!(
-                    "{program} does not see this machine's files: {}",
-                    last_line(words)
-                ),
-                "use an engine on this machine: its files are shown inside, and its sockets are handed out (see docker context \
-                 ls and DOCKER_HOST)",
-            ))
-        } else {
-            None
-        };
-        let (cause, fix) = match known {
-            Some((cause, fix)) => (cause, Some(fix.to_owned())),
-            None => (format!("{program} says: {}", last_line(words)), None),
-        };
-        StartError {
-            what: what.to_owned(),
-            cause,
-            fix,
-        }
+        words::explained(self, what, words)
     }
 }
 
@@ -109,46 +87,5 @@ pub(crate) fn cannot(what: String, cause: String) -> StartError {
         what,
         cause,
         fix: None,
-    }
-}
-
-/// The last line that says anything but where to read on, without control characters.
-fn last_line(words: &str) -> String {
-    let says = |line: &&str| !line.trim().is_empty() && !line.starts_with("See '");
-    let line = words.lines().rev().find(says).unwrap_or("nothing");
-    line.chars().filter(|c| !c.is_control()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn known_refusals_say_what_to_do() {
-        let cases = [
-            (
-                "Got permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock",
-                "usermod",
-            ),
-            (
-                "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?",
-                "systemctl start docker",
-            ),
-            (
-                "unknown flag: --cgroupns\nSee 'docker create --help'.",
-                "20.10",
-            ),
-            (
-                "Error response from daemon: invalid mount config for type \"bind\": bind source path does not exist: /x",
-                "DOCKER_HOST",
-            ),
-        ];
-        for (words, fix) in cases {
-            let error = Engine::Docker.refused("make the container", words);
-            assert!(error.fix.expect("known").contains(fix), "{words}");
-        }
-        let error = Engine::Docker.refused("make the container", "first\nodd \u{1b}[1mwords\n");
-        assert_eq!(error.cause, "docker says: odd [1mwords");
-        assert_eq!(error.fix, None);
     }
 }

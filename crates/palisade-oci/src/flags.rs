@@ -5,12 +5,23 @@ use std::path::{Path, PathBuf};
 use palisade_boundary::{BoundarySpec, Limits};
 use palisade_protocol::GUEST_FOLDER;
 
+use crate::engine::Engine;
 use crate::folder::GUEST;
+use crate::podman::{self, Groups};
 use crate::tree::{Mount, What};
 
 /// What the guest needs until it gives it up: routes and the capture rule, another user, an empty bounding set, folders
 /// for the agent.
-pub(crate) const CAPABILITIES: [&str; 5] = ["CHOWN", "NET_ADMIN", "SETGID", "SETPCAP", "SETUID"];
+const CAPABILITIES: [&str; 5] = ["CHOWN", "NET_ADMIN", "SETGID", "SETPCAP", "SETUID"];
+
+/// Ports below 1024. Docker opens them to everybody in a container, podman does not.
+const BIND: &str = "NET_BIND_SERVICE";
+
+/// All that the guest starts with.
+pub(crate) fn capabilities(engine: Engine) -> impl Iterator<Item = &'static str> {
+    let bind = (engine == Engine::Podman).then_some(BIND);
+    CAPABILITIES.into_iter().chain(bind)
+}
 
 /// What every backend holds a session to where no policy names a number of processes.
 pub(crate) const DEFAULT_PROCESSES: u32 = 4096;
@@ -28,6 +39,9 @@ pub(crate) const LABEL_BASE: &str = "palisade.base";
 /// Everything about a container that is not the same for all.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
+    pub(crate) engine: Engine,
+    /// The runtime that the engine is told to use, where one is named.
+    pub(crate) runtime: Option<String>,
     pub(crate) spec: BoundarySpec,
     /// Name of the session's folder, and where it lies.
     pub(crate) session: String,
@@ -60,14 +74,40 @@ pub(crate) enum HostMount {
         read_only: bool,
     },
     /// A folder of the host whose changes land elsewhere. The engine mounts it, as a volume of the container's own.
-    Overlay { target: PathBuf, options: String },
+    Overlay { target: PathBuf, layers: Layers },
     /// A file system in memory.
     Memory { target: PathBuf, options: String },
 }
 
+/// What an overlay is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Layers {
+    pub(crate) lower: PathBuf,
+    pub(crate) upper: PathBuf,
+    pub(crate) work: PathBuf,
+}
+
+impl Layers {
+    /// As mount(8) takes them.
+    pub(crate) fn options(&self) -> String {
+        format!(
+            "lowerdir={},upperdir={},workdir={},userxattr",
+            self.lower.display(),
+            self.upper.display(),
+            self.work.display()
+        )
+    }
+}
+
 impl HostMount {
     /// Of a mount of the tree; `source` says where something made up lies.
-    pub(crate) fn new(mount: &Mount, spec: &BoundarySpec, memory: u64, source: PathBuf) -> Self {
+    pub(crate) fn new(
+        engine: Engine,
+        mount: &Mount,
+        spec: &BoundarySpec,
+        memory: u64,
+        source: PathBuf,
+    ) -> Self {
         let target = mount.target.clone();
         match &mount.what {
             What::Bind { source, read_only } => Self::Bind {
@@ -86,12 +126,11 @@ impl HostMount {
                 work,
             } => Self::Overlay {
                 target,
-                options: format!(
-                    "lowerdir={},upperdir={},workdir={},userxattr",
-                    source.display(),
-                    upper.display(),
-                    work.display()
-                ),
+                layers: Layers {
+                    lower: source.clone(),
+                    upper: upper.clone(),
+                    work: work.clone(),
+                },
             },
             // `lay_out` was told that there is none.
             What::Scratch { source, .. } => Self::Bind {
@@ -101,15 +140,19 @@ impl HostMount {
             },
             What::Memory { size, mode, exec } => Self::Memory {
                 target,
-                options: format!(
-                    "rw,nosuid,nodev,{},size={},mode={mode:o},uid={},gid={}",
-                    if *exec { "exec" } else { "noexec" },
-                    size.unwrap_or(memory),
-                    spec.identity.uid,
-                    spec.identity.gid
-                ),
+                options: memory_options(engine, spec, size.unwrap_or(memory), *mode, *exec),
             },
         }
+    }
+}
+
+fn memory_options(engine: Engine, spec: &BoundarySpec, size: u64, mode: u32, exec: bool) -> String {
+    let exec = if exec { "exec" } else { "noexec" };
+    let same = format!("rw,nosuid,nodev,{exec},size={size},mode={mode:o}");
+    match engine {
+        Engine::Docker => format!("{same},uid={},gid={}", spec.identity.uid, spec.identity.gid),
+        // Empty, whatever the image has there. The guest gives it to the agent.
+        Engine::Podman => format!("{same},notmpcopyup"),
     }
 }
 
@@ -120,16 +163,20 @@ pub(crate) fn arguments(wanted: &Wanted) -> Vec<String> {
     add("--label", format!("{LABEL_SESSION}={}", wanted.session));
     add("--label", format!("{LABEL_BASE}={}", wanted.base.display()));
     add("--hostname", wanted.spec.hostname.clone());
-    for capability in CAPABILITIES {
+    for capability in capabilities(wanted.engine) {
         add("--cap-add", capability.to_owned());
     }
     add(
         "--security-opt",
         format!("seccomp={}", wanted.profile_file.display()),
     );
-    limits(&wanted.spec.limits, &mut add);
-    let (place, options) = HIDDEN;
+    limits(&wanted.spec.limits, Groups::of(wanted.engine), &mut add);
+    if let Some(runtime) = &wanted.runtime {
+        add("--runtime", runtime.clone());
+    }
+    let (place, options) = hidden_mount(wanted.engine);
     add("--tmpfs", format!("{place}:{options}"));
+    let mut overlays = 0;
     for mount in wanted.mounts.iter().chain(&own_mounts(wanted)) {
         match mount {
             HostMount::Bind {
@@ -137,11 +184,18 @@ pub(crate) fn arguments(wanted: &Wanted) -> Vec<String> {
                 target,
                 read_only,
             } => add("--mount", bind(source, target, *read_only)),
-            HostMount::Overlay { target, options } => add("--mount", overlay(target, options)),
+            HostMount::Overlay { target, layers } => {
+                let (option, value) = overlay(wanted, overlays, target, layers);
+                add(option, value);
+                overlays += 1;
+            }
             HostMount::Memory { target, options } => {
                 add("--tmpfs", format!("{}:{options}", target.display()));
             }
         }
+    }
+    if wanted.engine == Engine::Podman {
+        all.extend(podman::arguments(wanted));
     }
     if wanted.ipv6 {
         all.push(format!("--sysctl={IPV6}=0"));
@@ -192,18 +246,24 @@ pub(crate) fn own_mounts(wanted: &Wanted) -> [HostMount; 3] {
 }
 
 /// The file system in memory that is there for every session.
-pub(crate) fn hidden_mount() -> (&'static str, &'static str) {
-    HIDDEN
+pub(crate) fn hidden_mount(engine: Engine) -> (&'static str, String) {
+    let (place, options) = HIDDEN;
+    let copies = engine == Engine::Podman;
+    let empty = if copies { ",notmpcopyup" } else { "" };
+    (place, format!("{options}{empty}"))
 }
 
-fn limits(limits: &Limits, add: &mut impl FnMut(&str, String)) {
-    add("--pids-limit", processes(limits).to_string());
-    if let Some(bytes) = limits.memory {
+/// What there is no control group for is not asked for: the session would not have come here unless that was accepted.
+fn limits(limits: &Limits, groups: Groups, add: &mut impl FnMut(&str, String)) {
+    if groups.pids {
+        add("--pids-limit", processes(limits).to_string());
+    }
+    if let Some(bytes) = limits.memory.filter(|_| groups.memory) {
         add("--memory", format!("{bytes}b"));
         // The same figure means that nothing is swapped out.
         add("--memory-swap", format!("{bytes}b"));
     }
-    if let Some(cpus) = limits.cpus {
+    if let Some(cpus) = limits.cpus.filter(|_| groups.cpu) {
         add("--cpus", format!("{cpus:.3}"));
     }
 }
@@ -223,15 +283,39 @@ fn field(key: &str, value: impl std::fmt::Display) -> String {
     }
 }
 
-fn overlay(target: &Path, options: &str) -> String {
-    format!(
-        "type=volume,{},volume-nocopy=true,volume-driver=local,volume-opt=type=overlay,volume-opt=device=overlay,{}",
-        field("target", target.display()),
-        field("volume-opt=o", options)
-    )
+/// An overlay as an option and its value.
+fn overlay(
+    wanted: &Wanted,
+    number: usize,
+    target: &Path,
+    layers: &Layers,
+) -> (&'static str, String) {
+    if wanted.engine == Engine::Docker {
+        let value = format!(
+            "type=volume,{},volume-nocopy=true,volume-driver=local,volume-opt=type=overlay,volume-opt=device=overlay,{}",
+            field("target", target.display()),
+            field("volume-opt=o", layers.options())
+        );
+        return ("--mount", value);
+    }
+    // What an overlay's names may hold was checked: nothing that has a meaning here.
+    let target = target.display();
+    if !wanted.engine.is_rootless() {
+        let volume = podman::volume_name(&wanted.session, number);
+        return ("--volume", format!("{volume}:{target}:nocopy"));
+    }
+    // Without root podman mounts it with `userxattr`, because there is no other way.
+    let Layers { lower, upper, work } = layers;
+    let value = format!(
+        "{}:{target}:O,upperdir={},workdir={}",
+        lower.display(),
+        upper.display(),
+        work.display()
+    );
+    ("--volume", value)
 }
 
-fn bind(source: &Path, target: &Path, read_only: bool) -> String {
+pub(crate) fn bind(source: &Path, target: &Path, read_only: bool) -> String {
     let mut text = format!(
         "type=bind,{},{},bind-propagation=rprivate,bind-nonrecursive=true",
         field("source", source.display()),
@@ -264,7 +348,8 @@ mod tests {
             cpus: Some(1.5),
             processes: Some(10),
         };
-        limits(&of, &mut |option, value| {
+        let all = Groups::of(Engine::Docker);
+        limits(&of, all, &mut |option, value| {
             found.push(format!("{option}={value}"))
         });
         let expected = [

@@ -3,10 +3,10 @@
 //! ```text
 //!   BASE/NAME/       nobody but the caller comes in here
 //!     lock           held for as long as the supervisor lives, by whatever means it ends
-//!     file, folder   empty: what masks are
 //!     sys            what lies in place of the host's, and nobody can list
 //!     made/N         files of the tree
-//!     inside/        shown inside: plan, control, and a place for the guest
+//!     inside/        shown inside: plan, control, a place for the guest, and the empty file and folder that masks are
+//!     hand/          of the container that masks what comes later, where there is one
 //! ```
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
@@ -65,10 +65,10 @@ impl SessionFolder {
     }
 
     fn fill(&self) -> io::Result<()> {
-        for name in ["folder", "made", "inside"] {
+        for name in ["made", "inside", "inside/folder"] {
             open_to_all(&self.path.join(name))?;
         }
-        readable(&self.path.join("file"), b"")?;
+        readable(&self.inside().join("file"), b"")?;
         // The engine mounts its control groups there, or what is told to lie in their place.
         fs::create_dir_all(self.system().join("fs/cgroup"))?;
         fs::set_permissions(self.system(), Permissions::from_mode(0o0))?;
@@ -90,7 +90,8 @@ impl SessionFolder {
 
     /// An empty file or folder.
     pub(crate) fn empty(&self, directory: bool) -> PathBuf {
-        self.path.join(if directory { "folder" } else { "file" })
+        self.inside()
+            .join(if directory { "folder" } else { "file" })
     }
 
     /// What lies in place of `/sys`.
@@ -101,6 +102,11 @@ impl SessionFolder {
     /// The folder that is shown inside.
     pub(crate) fn inside(&self) -> PathBuf {
         self.path.join("inside")
+    }
+
+    /// The folder of the container that masks what comes later.
+    pub(crate) fn hand(&self) -> PathBuf {
+        self.path.join("hand")
     }
 
     /// A file of the tree, by number.
@@ -119,18 +125,14 @@ impl SessionFolder {
 
     /// Writes the plan and opens the socket that the guest calls.
     pub(crate) fn open(&self, plan: &GuestPlan) -> io::Result<OwnedFd> {
-        readable(&self.inside().join(GUEST_PLAN), &plan.encode())?;
-        let kind = SocketType::SEQPACKET;
-        let socket = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
-        // By way of a descriptor, because the name of a socket has at most 107 bytes.
-        let inside = File::open(self.inside())?;
-        let way = format!("/proc/self/fd/{}/{GUEST_SOCKET}", inside.as_raw_fd());
-        bind(&socket, &SocketAddrUnix::new(way)?)?;
-        // The guest may start as a user of its own. Nobody else on the host comes as far as here.
-        let open = Permissions::from_mode(0o666);
-        fs::set_permissions(self.inside().join(GUEST_SOCKET), open)?;
-        listen(&socket, 1)?;
-        Ok(socket)
+        listen_in(&self.inside(), &plan.encode())
+    }
+
+    /// Removes most of what is in it, once nothing is mounted from it any more but what is mounted already: the engine takes its
+    /// time to remove a container, and a file system takes its time for files.
+    pub(crate) fn clear(&self) {
+        // What is left goes with the folder.
+        let _ = fs::remove_dir_all(self.path.join("made"));
     }
 
     /// Takes the socket away, once the guest has called.
@@ -144,6 +146,22 @@ impl Drop for SessionFolder {
         // What is left is removed by a later session, as that of a supervisor that was killed.
         let _ = remove(&self.path);
     }
+}
+
+/// Writes a plan into a folder that is shown to a guest, and opens the socket that it calls.
+pub(crate) fn listen_in(folder: &Path, plan: &[u8]) -> io::Result<OwnedFd> {
+    readable(&folder.join(GUEST_PLAN), plan)?;
+    let kind = SocketType::SEQPACKET;
+    let socket = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
+    // By way of a descriptor, because the name of a socket has at most 107 bytes.
+    let inside = File::open(folder)?;
+    let way = format!("/proc/self/fd/{}/{GUEST_SOCKET}", inside.as_raw_fd());
+    bind(&socket, &SocketAddrUnix::new(way)?)?;
+    // The guest may start as a user of its own. Nobody else on the host comes as far as here.
+    let open = Permissions::from_mode(0o666);
+    fs::set_permissions(folder.join(GUEST_SOCKET), open)?;
+    listen(&socket, 1)?;
+    Ok(socket)
 }
 
 /// Removes a session's folder.

@@ -1,34 +1,49 @@
 //! Whether the engine made what it was told: an engine of another version, a wrapper or a setting of the daemon may have
 //! dropped a flag, and none of them says so.
 
+mod podman;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use palisade_boundary::StartError;
 use serde_json::Value;
 
-use crate::engine::cannot;
-use crate::flags::{CAPABILITIES, HostMount, IPV6, Wanted, hidden_mount, own_mounts, processes};
+use crate::engine::{Engine, cannot};
+use crate::flags::{self, HostMount, IPV6, Wanted, hidden_mount, own_mounts, processes};
 
 /// Compares the engine's own account of the container (`inspect`) with what was wanted.
 ///
 /// # Errors
 /// The first control that is not there.
-pub(crate) fn check(account: &str, wanted: &Wanted) -> Result<(), StartError> {
-    let parsed: Result<Value, _> = serde_json::from_str(account);
+pub(crate) fn check(account: &[u8], wanted: &Wanted) -> Result<(), StartError> {
+    let parsed: Result<Value, _> = serde_json::from_slice(account);
     let what = || "check what the engine made".to_owned();
     let parsed = parsed.map_err(|e| cannot(what(), format!("its account is not JSON: {e}")))?;
-    let one = parsed.get(0).unwrap_or(&Value::Null);
-    match differs(one, wanted) {
+    // The command line puts it into a list.
+    let one = parsed.get(0).unwrap_or(&parsed);
+    let (control, fix) = match wanted.engine {
+        Engine::Docker => (
+            differs(one, wanted),
+            "look whether `docker` is a wrapper (of podman: say `engine = \"podman\"`), and which defaults its daemon is given; docker \
+             20.10 or newer is needed",
+        ),
+        Engine::Podman => (
+            podman::differs(
+                one,
+                &podman::told_to_the_runtime(one, wanted.engine)?,
+                wanted,
+            ),
+            "look whether `podman` is a wrapper, and what containers.conf and mounts.conf add; podman 4.3 or newer is needed",
+        ),
+    };
+    match control {
         None => Ok(()),
         Some(control) => {
             let cause =
                 format!("{control} is not as it was asked for, so the agent was not started");
             let mut error = cannot(what(), cause);
-            error.fix = Some(
-                "look whether `docker` is a wrapper, and which defaults its daemon is given; docker 20.10 or newer is needed"
-                    .into(),
-            );
+            error.fix = Some(fix.into());
             Err(error)
         }
     }
@@ -66,7 +81,7 @@ fn namespaces(host: &Value, wanted: &Wanted) -> [Check; 7] {
     ]
 }
 
-fn rights(one: &Value, host: &Value, wanted: &Wanted) -> [Check; 10] {
+fn rights(one: &Value, host: &Value, wanted: &Wanted) -> [Check; 11] {
     [
         (
             "the dropped capabilities",
@@ -74,13 +89,14 @@ fn rights(one: &Value, host: &Value, wanted: &Wanted) -> [Check; 10] {
         ),
         (
             "the guest's capabilities",
-            capabilities(&host["CapAdd"]) == set(CAPABILITIES),
+            capabilities(&host["CapAdd"]) == guests(wanted),
         ),
         ("privilege", host["Privileged"] == false),
         ("no-new-privileges", no_new_privileges(host)),
         ("the system-call filter", has_profile(host, &wanted.profile)),
         ("the user", one["Config"]["User"] == "0:0"),
         ("the first process", first_process(one)),
+        ("the runtime", has_runtime(&host["Runtime"], wanted)),
         ("added groups", is_empty(&host["GroupAdd"])),
         (
             "devices",
@@ -165,6 +181,12 @@ fn texts(value: &Value) -> BTreeSet<String> {
         .collect()
 }
 
+fn guests(wanted: &Wanted) -> BTreeSet<String> {
+    flags::capabilities(wanted.engine)
+        .map(str::to_owned)
+        .collect()
+}
+
 /// Newer engines put `CAP_` before.
 fn capabilities(value: &Value) -> BTreeSet<String> {
     let names = texts(value).into_iter();
@@ -192,6 +214,11 @@ fn first_process(one: &Value) -> bool {
     texts(entry) == set(["/run/palisade/guest"])
         && is_empty(&one["Config"]["Cmd"])
         && one["HostConfig"]["Init"] != true
+}
+
+fn has_runtime(value: &Value, wanted: &Wanted) -> bool {
+    let named = wanted.runtime.as_deref();
+    named.is_none_or(|named| *value == named)
 }
 
 fn core_files(value: &Value) -> bool {
@@ -240,7 +267,7 @@ fn wanted_mounts(wanted: &Wanted) -> BTreeSet<Shown> {
             target,
             read_only,
         } => shown("bind", source.display().to_string(), target, *read_only),
-        HostMount::Overlay { target, options } => shown("volume", options.clone(), target, false),
+        HostMount::Overlay { target, layers } => shown("volume", layers.options(), target, false),
         HostMount::Memory { .. } => None,
     })
     .collect()
@@ -259,9 +286,8 @@ fn wanted_memories(wanted: &Wanted) -> BTreeSet<(String, String)> {
         }
         HostMount::Bind { .. } | HostMount::Overlay { .. } => None,
     });
-    let (place, options) = hidden_mount();
-    own.chain([(place.to_owned(), options.to_owned())])
-        .collect()
+    let (place, options) = hidden_mount(wanted.engine);
+    own.chain([(place.to_owned(), options)]).collect()
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!   tree ──▶ Layout: mounts, a skeleton image, folders to give to the agent
-//!   flags ──▶ `docker create …`, printed as it runs
+//!   flags ──▶ `docker run …`, printed as it runs
 //!   supervisor                                  │ container
-//!   create; start, attached to our streams ────▶│ palisade-guest (first process)
+//!   run, attached to our streams ──────────────▶│ palisade-guest (first process)
 //!   inspect: every flag still there?            │ network, sockets, rights given up
 //!   endpoint() ◀──────────── Ready, sockets ────┤ (a socket in the session's folder)
 //!   Begin ─────────────────────────────────────▶│ agent
@@ -23,19 +23,28 @@
 #![forbid(unsafe_code)]
 #![cfg(target_os = "linux")]
 
+mod api;
 mod assess;
 mod backend;
+mod counters;
 mod engine;
 mod flags;
 mod folder;
 mod image;
 mod inspect;
+mod launch;
+mod masker;
+mod podman;
 mod probe;
 mod profile;
 mod running;
 mod runsc;
+mod settings;
 mod stale;
 mod tree;
 
+pub use api::ClientSettings;
 pub use backend::ContainerBackend;
+pub use engine::Engine;
 pub use runsc::{GvisorBackend, GvisorSettings, Platform};
+pub use settings::{Settings, Surroundings, choose};

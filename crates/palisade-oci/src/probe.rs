@@ -1,13 +1,26 @@
 //! What this machine's engine can do.
 
+mod podman;
+
 use std::path::Path;
 
 use palisade_boundary::{Capability, CapabilityState, Probe};
 
 use crate::engine::Engine;
+use crate::settings::Settings;
 
 /// Asks the engine. Changes nothing.
-pub(crate) fn probe(engine: Engine, guest: &Path) -> Probe {
+pub(crate) fn probe(settings: &Settings, guest: &Path) -> Probe {
+    let mut capabilities = match settings.engine {
+        Engine::Docker => docker(settings),
+        Engine::Podman => podman::probe(settings),
+    };
+    capabilities.push(named("guest", installed(guest)));
+    Probe { capabilities }
+}
+
+fn docker(settings: &Settings) -> Vec<Capability> {
+    let engine = Engine::Docker;
     let mut capabilities = vec![named("engine", server(engine))];
     if capabilities
         .iter()
@@ -15,9 +28,26 @@ pub(crate) fn probe(engine: Engine, guest: &Path) -> Probe {
     {
         capabilities.push(named("same-machine", same_machine(engine)));
         capabilities.push(named("user-namespaces", remapped(engine)));
+        let runtime = settings.runtime.as_deref();
+        capabilities.extend(runtime.map(|runtime| named("runtime", has_runtime(engine, runtime))));
     }
-    capabilities.push(named("guest", installed(guest)));
-    Probe { capabilities }
+    capabilities
+}
+
+fn has_runtime(engine: Engine, runtime: &str) -> CapabilityState {
+    let list = ["info", "--format", "{{json .Runtimes}}"];
+    let found = engine.ask("ask the engine for its runtimes", &list);
+    let found: serde_json::Value =
+        serde_json::from_str(&found.unwrap_or_default()).unwrap_or_default();
+    let known = found.as_object().into_iter().flatten();
+    let known: Vec<&str> = known.map(|(name, _)| name.as_str()).collect();
+    if known.contains(&runtime) {
+        return CapabilityState::Present(runtime.to_owned());
+    }
+    CapabilityState::Missing {
+        cause: format!("{} has no runtime {runtime}: {}", engine.program(), known.join(", ")),
+        fix: "name another one (`runtime` under [boundary.container]), or add it to the daemon's settings".into(),
+    }
 }
 
 pub(crate) fn named(name: &'static str, state: CapabilityState) -> Capability {
@@ -28,9 +58,15 @@ pub(crate) fn named(name: &'static str, state: CapabilityState) -> Capability {
 const OLDEST: (u32, u32) = (20, 10);
 
 fn server(engine: Engine) -> CapabilityState {
-    let version = ["version", "--format", "{{.Server.Version}}"];
-    match engine.ask("ask the engine for its version", &version) {
-        Ok(version) if parsed(&version).is_some_and(|found| found >= OLDEST) => {
+    version(engine, "{{.Server.Version}}", OLDEST)
+}
+
+fn version(engine: Engine, format: &str, oldest: (u32, u32)) -> CapabilityState {
+    match engine.ask(
+        "ask the engine for its version",
+        &["version", "--format", format],
+    ) {
+        Ok(version) if parsed(&version).is_some_and(|found| found >= oldest) => {
             CapabilityState::Present(format!("{} {version}", engine.program()))
         }
         Ok(version) => CapabilityState::Missing {
@@ -41,8 +77,8 @@ fn server(engine: Engine) -> CapabilityState {
             fix: format!(
                 "use {} {}.{} or newer",
                 engine.program(),
-                OLDEST.0,
-                OLDEST.1
+                oldest.0,
+                oldest.1
             ),
         },
         Err(error) => CapabilityState::Missing {

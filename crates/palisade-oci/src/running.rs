@@ -2,22 +2,27 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use palisade_boundary::{AgentEvent, BoundarySpec, Request, Running, StartError};
+use palisade_boundary::{AgentEvent, BoundarySpec, Masker, Request, Running, StartError};
+use palisade_guest::hand::Namespaces;
 use palisade_guest::handover::{Message, receive};
 use palisade_protocol::{EgressEndpoint, InitEvent, InitRequest, SetupStep};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, SocketFlags, accept_with, send, sockopt};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
+use crate::api::Api;
+use crate::backend::window;
+use crate::counters::Counters;
 use crate::engine::{Engine, cannot};
 use crate::flags::Wanted;
 use crate::folder::SessionFolder;
-use crate::{inspect, stale};
+use crate::masker::{ContainerMasker, HandContainer};
+use crate::{inspect, launch, podman, stale};
 
 /// How long an engine may take to start a container. It takes a quarter of a second; on a busy machine many times that.
 const START_DEADLINE: Duration = Duration::from_secs(60);
@@ -32,6 +37,8 @@ const OUTPUT_DEADLINE: Duration = Duration::from_secs(3600);
 /// What a container is made of.
 pub(crate) struct Parts {
     pub(crate) engine: Engine,
+    /// Where it is asked, where that is known.
+    pub(crate) api: Option<Api>,
     /// The engine's name for it.
     pub(crate) container: String,
     /// The engine's program, attached.
@@ -47,16 +54,19 @@ pub(crate) struct ContainerRunning {
     parts: Parts,
     /// The client's descriptor: readable once it has ended.
     client: OwnedFd,
-    /// The engine's account of the container, on its way.
-    account: Option<Child>,
     /// The connection to the guest.
     control: Option<OwnedFd>,
     /// Whether the agent may start as soon as all is known to be right.
     begin: bool,
     /// Whether all is known to be right.
     stands: bool,
+    /// Whether the engine has stopped everything inside, for good.
+    frozen: bool,
     told_the_end: bool,
+    counters: Counters,
     ended: bool,
+    /// Where more may have to be masked.
+    inside: Option<Namespaces>,
     /// Removes what others left over, meanwhile.
     stale: Option<JoinHandle<()>>,
 }
@@ -64,33 +74,19 @@ pub(crate) struct ContainerRunning {
 impl ContainerRunning {
     pub(crate) fn new(parts: Parts) -> Result<Self, StartError> {
         let opened = descriptor(&parts.client);
-        let account = parts
-            .engine
-            .command()
-            .args(["inspect", &parts.container])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn();
-        let (client, account) = match (opened, account) {
-            (Ok(client), Ok(account)) => (client, account),
-            (opened, account) => {
-                let error = opened.err().or_else(|| account.err());
-                let cause = error.map_or_else(String::new, |e| e.to_string());
-                let remove = ["rm", "--force", "--volumes", &parts.container];
-                let _ = parts.engine.ask("remove the container", &remove);
-                return Err(cannot("look at the container".into(), cause));
-            }
-        };
+        let client =
+            opened.map_err(|e| cannot("look after the container".into(), e.to_string()))?;
         Ok(Self {
             parts,
             client,
-            account: Some(account),
             control: None,
             begin: false,
             stands: false,
+            frozen: false,
             told_the_end: false,
+            counters: Counters::default(),
             ended: false,
+            inside: None,
             stale: None,
         })
     }
@@ -104,9 +100,7 @@ impl ContainerRunning {
         match ready {
             Some(0) => accept_with(&self.parts.listener, SocketFlags::CLOEXEC)
                 .map_err(|e| failed(e.to_string())),
-            Some(_) => Err(failed(
-                "the engine gave up, for the reason it names above".into(),
-            )),
+            Some(_) => Err(launch::why_not(self.parts.engine, &self.parts.wanted)),
             None => {
                 let seconds = START_DEADLINE.as_secs();
                 Err(failed(format!("nothing was heard of it for {seconds} s")))
@@ -126,7 +120,11 @@ impl ContainerRunning {
             Some(Message {
                 event: InitEvent::Ready,
                 sockets,
-            }) => Ok(EgressEndpoint::Sockets(sockets)),
+                namespaces,
+            }) => {
+                self.inside = namespaces;
+                Ok(EgressEndpoint::Sockets(sockets))
+            }
             Some(Message {
                 event: InitEvent::Failed { step, index, errno },
                 ..
@@ -137,15 +135,15 @@ impl ContainerRunning {
     }
 
     /// Compares what the engine made with what it was told to.
-    fn check(&mut self) -> Result<(), StartError> {
-        let Some(account) = self.account.take() else {
-            return Ok(());
-        };
-        let what = "look at the container";
-        let output = account.wait_with_output();
-        let output = output.map_err(|e| cannot(what.into(), e.to_string()))?;
-        let account = self.parts.engine.outcome(what, output)?;
-        inspect::check(&account, &self.parts.wanted)
+    fn check(&self) -> Result<(), StartError> {
+        let Parts {
+            engine,
+            api,
+            wanted,
+            ..
+        } = &self.parts;
+        let account = launch::account(*engine, api.as_ref(), &wanted.session)?;
+        inspect::check(&account, wanted)
     }
 
     fn failed_step(&self, step: SetupStep, index: u32, errno: i32) -> StartError {
@@ -168,6 +166,11 @@ impl ContainerRunning {
             self.send(InitRequest::Begin)?;
         }
         Ok(())
+    }
+
+    fn remove(&self) {
+        let remove = ["rm", "--force", "--volumes", &self.parts.container];
+        let _ = self.parts.engine.ask("remove the container", &remove);
     }
 
     /// The engine ends the container when its first process has, and its client after that, once all output is out.
@@ -193,6 +196,9 @@ impl Running for ContainerRunning {
         let endpoint = self.wait_for_sockets(&control)?;
         self.check()?;
         self.control = Some(control);
+        if let Some(process) = self.process() {
+            self.counters = Counters::of(process, self.parts.wanted.spec.limits);
+        }
         self.stands = true;
         self.begin_if_all_is_well()
             .map_err(|e| cannot("start the agent".into(), e.to_string()))?;
@@ -223,16 +229,45 @@ impl Running for ContainerRunning {
         if message.is_none() && self.told_the_end {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let event = agent_event(message.map(|m| m.event), &self.parts.wanted.spec)?;
+        let mut event = agent_event(message.map(|m| m.event), &self.parts.wanted.spec)?;
+        if let AgentEvent::Killed(_, limit) = &mut event {
+            *limit = self.counters.outcome();
+        }
         self.told_the_end = is_end(&event);
         Ok(Some(event))
     }
 
     fn request(&mut self, request: Request) -> io::Result<()> {
+        let resized = request == Request::Signal(Signal::WINCH.as_raw());
+        if resized
+            && self.parts.wanted.terminal
+            && let Some((rows, columns)) = window()
+        {
+            // The client tells of it too, some time later.
+            return self.send(InitRequest::Window { rows, columns });
+        }
         self.send(match request {
             Request::Signal(signal) => InitRequest::Signal { signal },
             Request::Resume { foreground } => InitRequest::Resume { foreground },
         })
+    }
+
+    fn masker(&mut self) -> io::Result<Option<Box<dyn Masker>>> {
+        let Some(inside) = self.inside.take() else {
+            return Ok(None);
+        };
+        let parts = &self.parts;
+        let (guest, image) = (&parts.wanted.guest, &parts.wanted.image);
+        let container = HandContainer::new(parts.engine, &parts.folder, guest, image);
+        Ok(Some(Box::new(ContainerMasker::new(inside, container))))
+    }
+
+    fn freeze(&mut self) -> io::Result<&'static str> {
+        let pause = ["pause", &self.parts.container];
+        let paused = self.parts.engine.ask("freeze the container", &pause);
+        paused.map_err(io::Error::other)?;
+        self.frozen = true;
+        Ok("the container engine")
     }
 
     fn kill(&mut self) {
@@ -246,18 +281,22 @@ impl Running for ContainerRunning {
         } else {
             END_DEADLINE
         };
-        let removed = self.stands && self.wait_for_end(limit).is_some();
+        // What is frozen does not even hear of that.
+        let hears = self.stands && !self.frozen;
+        if hears {
+            self.parts.folder.clear();
+        }
+        let removed = hears && self.wait_for_end(limit).is_some();
         if !removed {
-            let remove = ["rm", "--force", "--volumes", &self.parts.container];
-            let _ = self.parts.engine.ask("remove the container", &remove);
+            self.remove();
+            // One that is being made is started in vain, and removed after that.
             if self.wait_for_end(END_DEADLINE).is_none() {
                 let _ = self.parts.client.kill();
                 let _ = self.parts.client.wait();
+                self.remove();
             }
         }
-        if let Some(mut account) = self.account.take() {
-            let _ = account.wait();
-        }
+        podman::remove_volumes(&self.parts.wanted);
         if let Some(stale) = self.stale.take() {
             let _ = stale.join();
         }

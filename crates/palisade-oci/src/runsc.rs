@@ -98,7 +98,7 @@ impl Backend for GvisorBackend {
         let plan = GuestPlan {
             relayed: true,
             window: None,
-            ..guest_plan(spec, &layout)?
+            ..guest_plan(layout.owned.clone(), spec, &layout)?
         };
         let sockets = place.open(&plan).map_err(made)?;
         root::make(&place.root(), &layout).map_err(made)?;

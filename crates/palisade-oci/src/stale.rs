@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::engine::Engine;
 use crate::flags::{LABEL_BASE, LABEL_SESSION};
 use crate::folder::{look_through, remove as remove_folder};
+use crate::podman;
 
 /// Removes it. Whatever stands in the way now is tried again by the next session.
 pub(crate) fn remove(engine: Engine, base: &Path) {
@@ -17,7 +18,11 @@ pub(crate) fn remove(engine: Engine, base: &Path) {
         return;
     }
     let of_this_base = format!("label={LABEL_BASE}={}", base.display());
-    let session = format!("{{{{.ID}}}} {{{{.Label \"{LABEL_SESSION}\"}}}}");
+    let label = match engine {
+        Engine::Docker => ".Label",
+        Engine::Podman => "index .Labels",
+    };
+    let session = format!("{{{{.ID}}}} {{{{{label} \"{LABEL_SESSION}\"}}}}");
     let list = [
         "ps",
         "--all",
@@ -42,6 +47,9 @@ pub(crate) fn remove(engine: Engine, base: &Path) {
             );
         }
     }
+    podman::remove_stale_volumes(engine, base, |session| {
+        living.iter().any(|name| name == session) || lives(base, session)
+    });
     for folder in dead {
         let _ = remove_folder(&folder);
     }

@@ -18,6 +18,8 @@ pub const GUEST_SOCKET: &str = "control";
 
 /// The name of the socket in it that relayed connections go to.
 pub const GUEST_GATE: &str = "gate";
+/// The whole plan of a guest that is no agent's: a hand that lays masks in another container.
+pub const HAND_PLAN: &[u8] = b"palisade-hand 1\n";
 
 /// First bytes of the file: its name and version.
 const MAGIC: &[u8] = b"palisade-guest 2\n";

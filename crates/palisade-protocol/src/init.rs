@@ -63,6 +63,13 @@ pub enum InitRequest {
         /// Whether it gets the terminal.
         foreground: bool,
     },
+    /// The window of the person's terminal has this size now. For an init that has a terminal of its own.
+    Window {
+        /// Lines.
+        rows: u16,
+        /// Characters in each.
+        columns: u16,
+    },
 }
 
 /// The steps of building a native boundary, for error messages.
@@ -210,6 +217,9 @@ impl InitRequest {
             Self::Begin => frame(4, 0, 0, 0),
             Self::Signal { signal } => frame(2, 0, 0, signal),
             Self::Resume { foreground } => frame(3, 0, u32::from(foreground), 0),
+            Self::Window { rows, columns } => {
+                frame(5, 0, u32::from(rows) << 16 | u32::from(columns), 0)
+            }
         }
     }
 
@@ -225,6 +235,10 @@ impl InitRequest {
             2 => Ok(Self::Signal { signal: value }),
             3 => Ok(Self::Resume {
                 foreground: index == 1,
+            }),
+            5 => Ok(Self::Window {
+                rows: (index >> 16) as u16,
+                columns: (index & 0xffff) as u16,
             }),
             _ => Err(FrameError),
         }
@@ -278,6 +292,10 @@ mod tests {
             InitRequest::Begin,
             InitRequest::Signal { signal: 2 },
             InitRequest::Resume { foreground: true },
+            InitRequest::Window {
+                rows: 24,
+                columns: 300,
+            },
         ] {
             assert_eq!(InitRequest::decode(&request.encode()), Ok(request));
         }

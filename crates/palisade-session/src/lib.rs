@@ -32,6 +32,7 @@ mod supervise;
 mod terminal;
 mod trust;
 mod volumes;
+mod watch;
 
 pub use changes::{Changed, ContinueError, RecordedOwners};
 pub use environment::{Bundles, InnerEnvironment, PROXY_PORT};

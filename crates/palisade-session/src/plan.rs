@@ -66,6 +66,8 @@ pub struct Request<'a> {
     /// The agent's program on the host, as it was found and as it really lies, if it can be run on its own. It is shown
     /// where the policy shows neither: whoever names a program wants it run.
     pub program: Option<(&'a Path, &'a Path)>,
+    /// What else is shown, read-only: where it lies on the host and where it is inside.
+    pub shown: &'a [(PathBuf, PathBuf)],
     /// Real paths of palisade's own folders, settings and state. Whoever can write there writes the next policy, or the log.
     pub own: &'a [PathBuf],
     /// Where what outlives the session is kept, links resolved.
@@ -173,6 +175,9 @@ impl Plan {
         let program = request
             .program
             .map(|(found, real)| show_program(&mut tree, found, real));
+        for (source, target) in request.shown {
+            show(&mut tree, source, target);
+        }
         keep_own_folders(&tree, request)?;
         keep_sources(&tree, request.credentials)?;
         let hidden = Hidden::recall(policy, request.home, &request.kept.masks)?;
@@ -291,16 +296,20 @@ fn bundles(trust: &Trust, added: &[TreeEntry]) -> Bundles {
 fn show_program<'a>(tree: &mut Vec<TreeEntry>, found: &'a Path, real: &Path) -> Option<&'a Path> {
     let hidden = !is_shown(tree, found);
     for target in [real, found] {
-        if !is_shown(tree, target) {
-            tree.push(TreeEntry::Bind {
-                source: real.to_path_buf(),
-                target: target.to_path_buf(),
-                access: TreeAccess::Read,
-                ownership: Ownership::Agent,
-            });
-        }
+        show(tree, real, target);
     }
     found.parent().filter(|_| hidden)
+}
+
+fn show(tree: &mut Vec<TreeEntry>, source: &Path, target: &Path) {
+    if !is_shown(tree, target) {
+        tree.push(TreeEntry::Bind {
+            source: source.to_path_buf(),
+            target: target.to_path_buf(),
+            access: TreeAccess::Read,
+            ownership: Ownership::Agent,
+        });
+    }
 }
 
 fn keep_own_folders(tree: &[TreeEntry], request: &Request<'_>) -> Result<(), PlanError> {

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -24,6 +25,7 @@ use crate::plan::{Plan, PlanError};
 use crate::state::{Ending as RecordedEnding, SessionRecord, StateDir, StateError};
 use crate::supervise::{Ending, HANDLED, Supervisor};
 use crate::terminal::Terminal;
+use crate::watch::Watch;
 use crate::{SessionId, changes, volumes};
 
 /// What became of a session.
@@ -90,6 +92,9 @@ pub enum RunError {
     /// Secrets that appear could not be masked any more.
     #[error("masks could not be looked after, so the session was ended: {0}")]
     Masks(String),
+    /// A watch outside had the session frozen or ended.
+    #[error("the session was ended: {0}")]
+    Watch(String),
     /// Something on palisade's own side.
     #[error("{0}: {1}")]
     Own(&'static str, io::Error),
@@ -104,9 +109,12 @@ impl RunError {
             Self::State(_) | Self::Audit(_) => Some(
                 "palisade keeps its logs in $XDG_STATE_HOME/palisade or ~/.local/state/palisade",
             ),
-            Self::Continue(_) | Self::Plan(_) | Self::Gate(_) | Self::Masks(_) | Self::Own(..) => {
-                None
-            }
+            Self::Continue(_)
+            | Self::Plan(_)
+            | Self::Gate(_)
+            | Self::Masks(_)
+            | Self::Watch(_)
+            | Self::Own(..) => None,
         }
     }
 }
@@ -117,6 +125,8 @@ pub struct Handed {
     pub credentials: Credentials,
     /// Who is told what the person should know while the agent runs.
     pub notices: Arc<dyn Notice>,
+    /// Where a watch outside says that the session has to stand still, and why. Its end ends the session.
+    pub watch: Option<OwnedFd>,
 }
 
 /// Runs the session. Must be called while the process has one thread, because the boundary forks from it.
@@ -144,7 +154,7 @@ pub fn run(
         begun,
     } = begin(&mut plan, backend, state)?;
     let notices = Arc::clone(&handed.notices);
-    let config = gate_config(&mut plan, handed, &log);
+    let (config, watch) = gate_config(&mut plan, handed, &log);
     let endpoint = running.endpoint().map_err(RunError::Start)?;
     if !begun {
         let_run(&mut *running, kept.as_ref())?;
@@ -159,6 +169,7 @@ pub fn run(
         signals: &signals,
         gate_ended: gate.ended(),
         masks: masks.as_mut(),
+        watch,
     }
     .run();
     drop(terminal);
@@ -179,6 +190,7 @@ pub fn run(
         Ending::Exited(code) => Outcome::Exited(code),
         Ending::Killed(signal, limit) => Outcome::Killed(signal, limit),
         Ending::NotStarted(errno) => Outcome::NotStarted(errno),
+        Ending::Watch(why) => return Err(RunError::Watch(why)),
         Ending::GateLost => return Err(RunError::Gate("its thread returned".into())),
         Ending::MasksLost => {
             let cause = masked
@@ -318,15 +330,23 @@ fn close_own_memory() -> io::Result<()> {
     lower(Resource::Core, 0)
 }
 
-fn gate_config(plan: &mut Plan, handed: Handed, log: &Log) -> GateConfig {
+/// What the gate is told, and the watch, where there is one.
+fn gate_config(plan: &mut Plan, handed: Handed, log: &Log) -> (GateConfig, Option<Watch>) {
     let mut config = GateConfig::new(Arc::clone(&plan.network), log.sink.clone());
     config.tls = plan.trust.take_gate_part();
     config.limits = plan.limits.clone();
     config.resolver = Arc::new(SystemResolver::new(&config.limits));
     config.credentials = handed.credentials;
-    config.notices = handed.notices;
+    config.notices = Arc::clone(&handed.notices);
     config.upstream_proxy = plan.upstream_proxy.take();
-    config
+    let watch = handed.watch.map(|from| Watch {
+        from,
+        log: Arc::clone(&log.sink),
+        notices: handed.notices,
+        frozen: None,
+        notice: None,
+    });
+    (config, watch)
 }
 
 /// The session's log and record.

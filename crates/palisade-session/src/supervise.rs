@@ -11,6 +11,7 @@ use rustix::process::Signal;
 
 use crate::masks::MaskKeeper;
 use crate::terminal::Terminal;
+use crate::watch::Watch;
 
 /// Signals palisade takes instead of dying or stopping: they are meant for the agent.
 pub(crate) const HANDLED: [Signal; 11] = [
@@ -26,6 +27,9 @@ pub(crate) const HANDLED: [Signal; 11] = [
     Signal::USR2,
     Signal::CONT,
 ];
+
+/// Those that end what stands still.
+const ENDS: [Signal; 4] = [Signal::INT, Signal::QUIT, Signal::TERM, Signal::HUP];
 
 /// How long an agent may take to end after it was asked to. The same figure as `docker stop`.
 const GRACE: Duration = Duration::from_secs(10);
@@ -43,12 +47,16 @@ pub(crate) enum Ending {
     GateLost,
     /// What appears could not be masked any more.
     MasksLost,
+    /// Because of what a watch said.
+    Watch(String),
 }
 
 /// What there is to do.
 struct Ready {
     /// Signals came.
     signalled: bool,
+    /// The watch has something to say.
+    watched: bool,
     /// The session has to end.
     lost: Option<Ending>,
 }
@@ -61,6 +69,8 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) gate_ended: BorrowedFd<'a>,
     /// What looks after masks, where anything does.
     pub(crate) masks: Option<&'a mut MaskKeeper>,
+    /// A watch outside, where there is one.
+    pub(crate) watch: Option<Watch>,
 }
 
 impl Supervisor<'_> {
@@ -72,6 +82,9 @@ impl Supervisor<'_> {
             if let Some(lost) = ready.lost {
                 self.running.kill();
                 return Ok(lost);
+            }
+            if let Some(ended) = self.heed_the_watch(&ready)? {
+                return Ok(ended);
             }
             if ready.signalled && self.pass_signals()? {
                 deadline.get_or_insert_with(|| Instant::now() + GRACE);
@@ -94,6 +107,32 @@ impl Supervisor<'_> {
         }
     }
 
+    /// Hears the watch. A session that stands still is ended by whatever would have asked the agent to end.
+    fn heed_the_watch(&mut self, ready: &Ready) -> io::Result<Option<Ending>> {
+        let Some(watch) = &mut self.watch else {
+            return Ok(None);
+        };
+        let mut why = None;
+        if ready.watched {
+            why = watch.hear(self.running)?;
+            if watch.frozen.is_some() {
+                self.terminal.take_back();
+                watch.tell();
+            }
+        }
+        if ready.signalled && watch.frozen.is_some() {
+            while let Some(number) = self.signals.next()? {
+                if ENDS.iter().any(|signal| signal.as_raw() == number) {
+                    why = why.or_else(|| watch.frozen.take());
+                }
+            }
+        }
+        if why.is_some() {
+            self.running.kill();
+        }
+        Ok(why.map(Ending::Watch))
+    }
+
     fn masks_due(&self) -> Option<Instant> {
         self.masks.as_ref().and_then(|masks| masks.due())
     }
@@ -108,6 +147,7 @@ impl Supervisor<'_> {
         });
         let event_source = self.running.event_source();
         let masks_ended = self.masks.as_ref().and_then(|masks| masks.ended());
+        let watch = self.watch.as_ref().map(Watch::source);
         let mut fds = [
             PollFd::new(&event_source, PollFlags::IN),
             PollFd::new(self.signals, PollFlags::IN),
@@ -117,18 +157,23 @@ impl Supervisor<'_> {
                 masks_ended.as_ref().unwrap_or(&self.gate_ended),
                 PollFlags::IN,
             ),
+            PollFd::new(watch.as_ref().unwrap_or(&self.gate_ended), PollFlags::IN),
         ];
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let [_, signalled, gate, masks] = fds.map(|fd| !fd.revents().is_empty());
+        let [_, signalled, gate, masks, watched] = fds.map(|fd| !fd.revents().is_empty());
         let lost = match (gate, masks) {
             (true, _) => Some(Ending::GateLost),
             (false, true) => Some(Ending::MasksLost),
             (false, false) => None,
         };
-        Ok(Ready { signalled, lost })
+        Ok(Ready {
+            signalled,
+            watched: watched && watch.is_some(),
+            lost,
+        })
     }
 
     /// Passes signals on. Says whether one of them asked the agent to end for good.

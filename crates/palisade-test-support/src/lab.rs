@@ -22,6 +22,17 @@ pub(crate) const SECRET: &str = "planted-secret-5d1f";
 /// Names the boundary of every session.
 const BOUNDARY: &str = "PALISADE_TEST_BOUNDARY";
 
+/// Names the engine of containers, docker where it is not set.
+const ENGINE: &str = "PALISADE_TEST_ENGINE";
+
+/// Where an engine listens, and where it keeps what it has.
+const ENGINE_VARIABLES: [&str; 4] = [
+    "DOCKER_HOST",
+    "CONTAINERS_CONF",
+    "CONTAINERS_STORAGE_CONF",
+    "XDG_RUNTIME_DIR",
+];
+
 /// One test's place, gone when dropped.
 #[derive(Debug)]
 pub struct Lab {
@@ -82,13 +93,16 @@ impl Lab {
         }
     }
 
-    /// With each session in a container of the engine that `DOCKER_HOST` names. Run by root, the workspace is an ordinary
-    /// user's, since an agent is never root.
+    /// With each session in a container of docker where `DOCKER_HOST` says, or of podman with the settings that are named. Run by
+    /// root, the workspace is an ordinary user's, since an agent is never root.
     fn contained(mut self, binary: &str) -> Self {
         self.put_guest_beside(binary);
         self.contained = true;
-        let version = ["version", "--format", "{{.Server.Version}}"];
-        self.outside("docker").args(version).run().expect(0);
+        let answers = match self.engine() {
+            "podman" => ["info", "--format", "{{.Host.OS}}"],
+            _ => ["version", "--format", "{{.Server.Version}}"],
+        };
+        self.outside(self.engine()).args(answers).run().expect(0);
         self.give_workspace_away();
         self
     }
@@ -129,6 +143,20 @@ impl Lab {
     /// Whether sessions are sandboxes of gVisor's here.
     pub fn is_sandboxed(&self) -> bool {
         self.sandboxed
+    }
+
+    /// The program of the engine that makes containers here.
+    pub fn engine(&self) -> &'static str {
+        match std::env::var(ENGINE).as_deref() {
+            Err(_) | Ok("docker") => "docker",
+            Ok("podman") => "podman",
+            Ok(other) => panic!("{ENGINE}: there is no engine {other}"),
+        }
+    }
+
+    /// Whether containers are podman's, without root.
+    pub fn is_rootless(&self) -> bool {
+        self.contained && self.engine() == "podman" && self.who == Identity::User
     }
 
     /// The caller's home.
@@ -202,7 +230,10 @@ impl Lab {
         let mut invocation = self.outside(binary);
         for (index, argument) in arguments.into_iter().enumerate() {
             invocation = invocation.args([argument.as_ref()]);
-            if index == 0 && argument.as_ref() == "run" {
+            let starts = ["run", "verify"]
+                .iter()
+                .any(|name| argument.as_ref() == *name);
+            if index == 0 && starts {
                 invocation = invocation.args(self.boundary());
             }
         }
@@ -213,7 +244,7 @@ impl Lab {
     fn boundary(&self) -> Vec<&'static str> {
         let mut options = Vec::new();
         if self.contained {
-            options.extend(["--boundary", "container", "--accept-weaker", "masks"]);
+            options.extend(["--boundary", "container"]);
         }
         if self.sandboxed {
             options.extend(["--boundary", "gvisor", "--accept-weaker", "masks"]);
@@ -293,7 +324,8 @@ impl Lab {
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         let home = self.home().to_str().expect("plain path").to_owned();
         let xdg = |name: &str| format!("{home}/{name}");
-        let engine = std::env::var("DOCKER_HOST").ok().filter(|_| self.contained);
+        let engine = ENGINE_VARIABLES.into_iter().filter(|_| self.contained);
+        let engine = engine.filter_map(|name| Some((name, std::env::var(name).ok()?)));
         let mut all = vec![
             ("XDG_CONFIG_HOME", xdg(".config")),
             ("XDG_STATE_HOME", xdg(".local/state")),
@@ -305,7 +337,7 @@ impl Lab {
             ("LANG", "C.UTF-8".into()),
             ("TERM", "xterm".into()),
         ];
-        all.extend(engine.map(|engine| ("DOCKER_HOST", engine)));
+        all.extend(engine);
         all
     }
 }

@@ -4,10 +4,15 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use palisade_boundary::Backend;
-use palisade_config::{Effective, Gvisor, GvisorPlatform};
+use palisade_config::{
+    ContainerEngine, ContainerRoot, ContainerSettings, Effective, Gvisor, GvisorPlatform, Sourced,
+};
 use palisade_native::NativeBackend;
-use palisade_oci::{ContainerBackend, GvisorBackend, GvisorSettings, Platform};
+use palisade_oci::{
+    ClientSettings, ContainerBackend, Engine, GvisorBackend, GvisorSettings, Platform, Settings,
+};
 use palisade_session::User;
+use palisade_workspace::WorkspaceAccess;
 
 use crate::failure::Failure;
 use crate::surroundings::Surroundings;
@@ -18,17 +23,21 @@ pub(crate) const NAMES: [&str; 3] = ["native", CONTAINER, GVISOR];
 const CONTAINER: &str = "container";
 const GVISOR: &str = "gvisor";
 
-/// The backend of this name, as it is without a policy.
-pub(crate) fn by_name(name: &str, here: &Surroundings) -> Result<Box<dyn Backend>, Failure> {
-    make(name, &Gvisor::default(), here)
-}
-
-fn make(name: &str, gvisor: &Gvisor, here: &Surroundings) -> Result<Box<dyn Backend>, Failure> {
+/// The backend of this name, with what is said of containers and of gVisor.
+pub(crate) fn by_name(
+    name: &str,
+    here: &Surroundings,
+    container: &ContainerSettings,
+    gvisor: &Gvisor,
+) -> Result<Box<dyn Backend>, Failure> {
     match name {
         "native" => Ok(Box::new(NativeBackend)),
         CONTAINER => {
             let base = here.state.path().join("containers");
-            Ok(Box::new(ContainerBackend::new(base, guest()?)))
+            let settings = settings(container);
+            let client = docker_client(here);
+            let backend = ContainerBackend::new(base, guest()?, settings, client);
+            Ok(Box::new(backend))
         }
         GVISOR => {
             let base = here.state.path().join("sandboxes");
@@ -45,7 +54,40 @@ pub(crate) fn of_policy(
     policy: &Effective,
     here: &Surroundings,
 ) -> Result<Box<dyn Backend>, Failure> {
-    make(name_of(policy), &policy.gvisor, here)
+    if let Some(root) = &policy.container.root
+        && root.value != ContainerRoot::Host
+    {
+        let source = &root.source;
+        return Err(Failure::new(format!(
+            "{source}: the root of a container is the host's system"
+        ))
+        .hint("write `root = \"host\"`"));
+    }
+    by_name(name_of(policy), here, &policy.container, &policy.gvisor)
+}
+
+fn settings(container: &ContainerSettings) -> Settings {
+    let engine = container.engine.as_ref();
+    Settings {
+        engine: match engine.map(|engine| engine.value) {
+            Some(ContainerEngine::Docker) => Engine::Docker,
+            Some(ContainerEngine::Podman) => Engine::Podman,
+            None => palisade_oci::choose(&palisade_oci::Surroundings {
+                docker: is_installed(Engine::Docker),
+                podman: is_installed(Engine::Podman),
+                docker_host: std::env::var("DOCKER_HOST").ok(),
+            }),
+        },
+        runtime: container
+            .runtime
+            .as_ref()
+            .map(|runtime| runtime.value.clone()),
+    }
+}
+
+fn is_installed(engine: Engine) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(engine.program()).is_file())
 }
 
 fn gvisor_settings(written: &Gvisor) -> GvisorSettings {
@@ -71,7 +113,14 @@ fn gvisor_settings(written: &Gvisor) -> GvisorSettings {
 /// workspace.
 pub(crate) fn user_of(policy: &Effective, here: &Surroundings) -> Result<User, Failure> {
     let workspace = &policy.workspace.value;
-    if ![CONTAINER, GVISOR].contains(&name_of(policy)) || !rustix::process::geteuid().is_root() {
+    let name = name_of(policy);
+    if ![CONTAINER, GVISOR].contains(&name) {
+        return Ok(here.user.clone());
+    }
+    if let Some(named) = policy.container.user.as_ref().filter(|_| name == CONTAINER) {
+        return named_user(named, policy, here);
+    }
+    if !rustix::process::geteuid().is_root() {
         return Ok(here.user.clone());
     }
     let found = std::fs::metadata(workspace).map_err(|error| {
@@ -97,6 +146,32 @@ pub(crate) fn user_of(policy: &Effective, here: &Surroundings) -> Result<User, F
     })
 }
 
+/// The user that the policy names. What is kept for the agent is made by whoever runs palisade, and only root can give it away.
+fn named_user(
+    named: &Sourced<(u32, u32)>,
+    policy: &Effective,
+    here: &Surroundings,
+) -> Result<User, Failure> {
+    let (uid, gid) = named.value;
+    let is_own = (uid, gid) == (here.user.host_uid, here.user.host_gid);
+    let by_root = rustix::process::geteuid().is_root();
+    let kept = policy.access.value == WorkspaceAccess::Review || !policy.volumes.is_empty();
+    if kept && !is_own && !by_root {
+        let source = &named.source;
+        return Err(Failure::new(format!(
+            "{source}: what `access = \"review\"` and volumes keep for the agent is yours, and {uid}:{gid} could not write it"
+        ))
+        .hint("take `user` out, run palisade as that user or as root, or use another access and no volumes"));
+    }
+    Ok(User {
+        uid,
+        gid,
+        host_uid: uid,
+        host_gid: gid,
+        ..here.user.clone()
+    })
+}
+
 fn name_of(policy: &Effective) -> &str {
     let named = policy.backend.as_ref();
     named.map_or("native", |named| &named.value)
@@ -110,6 +185,16 @@ fn in_path(name: &Path) -> Option<PathBuf> {
         let found = std::fs::metadata(place);
         found.is_ok_and(|found| found.is_file() && found.mode() & 0o111 != 0)
     })
+}
+
+/// What docker's command line is told by its environment.
+fn docker_client(here: &Surroundings) -> ClientSettings {
+    let folder = std::env::var_os("DOCKER_CONFIG").filter(|folder| !folder.is_empty());
+    ClientSettings {
+        host: std::env::var_os("DOCKER_HOST"),
+        context: std::env::var_os("DOCKER_CONTEXT"),
+        folder: folder.map_or_else(|| here.home.join(".docker"), PathBuf::from),
+    }
 }
 
 /// `palisade-guest` lies beside `palisade`.

@@ -2,6 +2,7 @@
 //!
 //! Absolute times depend on the machine and on what else it does; a ratio of interleaved runs does so much less.
 
+mod boundaries;
 mod gate;
 mod inside;
 mod memory;
@@ -16,11 +17,18 @@ use crate::shell::Done;
 /// Runs the named parts, or all.
 pub(crate) fn run(which: &[&str]) -> Done {
     let of_gate = || gate::PARTS.iter().map(|(name, _)| format!("gate.{name}"));
-    let known: Vec<String> = ["start", "memory", "inside", "workspace", "gate"]
-        .map(str::to_owned)
-        .into_iter()
-        .chain(of_gate())
-        .collect();
+    let known: Vec<String> = [
+        "start",
+        "memory",
+        "inside",
+        "boundaries",
+        "workspace",
+        "gate",
+    ]
+    .map(str::to_owned)
+    .into_iter()
+    .chain(of_gate())
+    .collect();
     if let Some(unknown) = which.iter().find(|name| !known.iter().any(|k| k == *name)) {
         return Err(format!(
             "there is no bench called {unknown}; there are {}",
@@ -29,7 +37,7 @@ pub(crate) fn run(which: &[&str]) -> Done {
     }
     let wanted = |name: &str| which.is_empty() || which.contains(&name);
     let part = |name: &str| wanted("gate") || wanted(&format!("gate.{name}"));
-    if ["start", "memory", "inside", "workspace"]
+    if ["start", "memory", "inside", "boundaries", "workspace"]
         .into_iter()
         .any(wanted)
     {
@@ -42,6 +50,9 @@ pub(crate) fn run(which: &[&str]) -> Done {
         }
         if wanted("inside") {
             inside::run(&binaries)?;
+        }
+        if wanted("boundaries") {
+            boundaries::run(&binaries)?;
         }
         if wanted("workspace") {
             workspace::run(&binaries)?;

@@ -6,15 +6,23 @@ use crate::containers::{SAME, selected};
 use crate::shell::{self, Done};
 
 /// Those that are not about what every boundary does, and why.
-const OTHER: [(&str, &str); 27] = [
+const OTHER: [(&str, &str); 29] = [
     (
         "::as_user",
         "an ordinary user cannot run it, and is told so",
     ),
     ("containers::", "they are about an engine"),
+    (
+        "verify::",
+        "the gVisor of Debian 12 lets two attempts through; gvisor:: holds it to these",
+    ),
     ("the_secret_is_nowhere_but_upstream", NATIVE_PROCESSES),
     ("killing_palisade_ends_everything", NATIVE_PROCESSES),
     ("sigterm_ends_the_session_in_order", NATIVE_PROCESSES),
+    (
+        "changes_outlive_a_palisade_that_is_killed",
+        NATIVE_PROCESSES,
+    ),
     (
         "the_agent_is_nobody_on_the_host",
         "gVisor does not tell of NoNewPrivs",

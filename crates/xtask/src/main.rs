@@ -26,7 +26,7 @@ cargo xtask COMMAND
 
   setup [--bench]              install what the tests need, as far as this user may; with --bench the peers of the gate too
   test                         set up, then check and test everything: the one command for a fresh machine
-  containers                   the tests of the binary that hold for every boundary, in containers of a docker daemon started for them
+  containers                   the tests of the binary that hold for every boundary, in containers of a docker daemon started for them, and of podman
   gvisor                       the same in sandboxes of gVisor's, as root
   tidy                         check what no compiler checks: imports, sizes, words, generated files
   schema                       write the JSON schema of the policy format

@@ -200,10 +200,10 @@ pub(crate) struct PlaceholderTable {
 }
 
 /// Reads a string as one thing and a table as another. Not an untagged enum: a mistake in the table keeps its place.
-struct TextOr<T>(&'static str, fn(String) -> T);
+pub(super) struct TextOr<T>(pub(super) &'static str, pub(super) fn(String) -> T);
 
 impl<'de, T> TextOr<T> {
-    fn read<D: Deserializer<'de>, M: Deserialize<'de>>(
+    pub(super) fn read<D: Deserializer<'de>, M: Deserialize<'de>>(
         self,
         deserializer: D,
         table: fn(M) -> T,

@@ -36,6 +36,9 @@ impl Operator<'_> {
             let source = text.source_of(&backend);
             self.draft.backend = Some(Sourced::new(backend.into_inner(), source));
         }
+        if let Some(container) = &boundary.container {
+            self.draft.container.set(text, container.get_ref())?;
+        }
         if boundary.require.is_some() {
             self.draft.accept_weaker.clear();
         }

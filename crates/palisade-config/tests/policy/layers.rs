@@ -349,3 +349,26 @@ fn the_explanation_names_every_rule_with_its_source_and_no_secret() {
     assert!(!format!("{:?}", world.effective()).contains("hunter2"));
     assert_eq!(explain(&world.effective()), explain(&world.effective()));
 }
+
+#[test]
+fn each_setting_of_the_container_backend_is_overridden_alone() {
+    let world = World::new();
+    world.put(
+        ".config/palisade/base.toml",
+        "version = 1\n[boundary.container]\nengine = \"podman\"\nruntime = \"crun\"\nuser = \"7:8\"\n",
+    );
+    world.user_policy(
+        "version = 1\nextends = [\"./base.toml\"]\n[boundary.container]\nruntime = \"runc\"\nroot = { image = \"node:22\" }\n",
+    );
+    let policy = world.effective();
+    let words = palisade_config::explain(&policy).to_string();
+    for line in [
+        "container: engine podman (~/.config/palisade/base.toml:3)",
+        "container: root image node:22 (~/.config/palisade/policy.toml:5)",
+        "container: runtime runc (~/.config/palisade/policy.toml:4)",
+        "container: user 7:8 (~/.config/palisade/base.toml:5)",
+    ] {
+        assert!(words.contains(line), "{line} in {words}");
+    }
+    assert_eq!(policy.container.user.map(|user| user.value), Some((7, 8)));
+}

@@ -103,6 +103,11 @@ fn whatever_gives_is_refused_with_its_place() {
             "`boundary.accept_weaker` has no place in it",
         ),
         (
+            "[boundary.container]\nruntime = \"runc\"",
+            2,
+            "`boundary.container` has no place in it",
+        ),
+        (
             "[filesystem]\nworkspace = \"/\"",
             3,
             "`filesystem.workspace` has no place in it",

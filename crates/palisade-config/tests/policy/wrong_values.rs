@@ -132,3 +132,38 @@ fn d17_a_wildcard_over_a_registry_is_refused_and_one_over_tenants_is_named() {
     world.user_policy(&rule("*.example.com"));
     assert_eq!(world.effective().notes, [""; 0]);
 }
+
+#[test]
+fn settings_of_the_container_backend() {
+    each_is_shown(
+        r#"
+[boundary.container]
+engine = ‹"lxc"›
+  `lxc` is not known here
+  = help: use `docker` or `podman`
+
+[boundary.container]
+root = ‹"image"›
+  there is no root `image`
+  = help: write `"host"`, or `{ image = "…" }` for an image
+
+[boundary.container]
+root = { image = ‹"--privileged"› }
+  not the name of an image, such as `node:22`
+
+[boundary.container]
+runtime = ‹"run c"›
+  not the name of a runtime, such as `crun`
+
+[boundary.container]
+user = ‹"ada"›
+  not a user and a group
+  = help: write user and group by number, as in `"1000:1000"`
+
+[boundary.container]
+user = ‹"1000:0"›
+  an agent is never root
+  = help: write user and group by number, as in `"1000:1000"`
+"#,
+    );
+}

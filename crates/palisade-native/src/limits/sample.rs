@@ -20,7 +20,7 @@ pub(super) fn memory_in_use(init: u32, limit: u64) -> u64 {
 }
 
 /// The process and everything below it. Orphans of a process namespace become children of its init.
-fn descendants(init: u32) -> Vec<u32> {
+pub(crate) fn descendants(init: u32) -> Vec<u32> {
     let mut found = vec![init];
     let mut next = 0;
     while next < found.len() && found.len() < MAX_PROCESSES {

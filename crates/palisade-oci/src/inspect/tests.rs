@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 
-fn wanted() -> Wanted {
+pub(super) fn wanted() -> Wanted {
     let bind = HostMount::Bind {
         source: "/ws".into(),
         target: "/ws".into(),
@@ -14,7 +14,11 @@ fn wanted() -> Wanted {
     };
     let overlay = HostMount::Overlay {
         target: "/over".into(),
-        options: "lowerdir=/a,upperdir=/b,workdir=/c,userxattr".into(),
+        layers: crate::flags::Layers {
+            lower: "/a".into(),
+            upper: "/b".into(),
+            work: "/c".into(),
+        },
     };
     let memory = HostMount::Memory {
         target: "/tmp".into(),
@@ -22,6 +26,8 @@ fn wanted() -> Wanted {
     };
     let of = |path: &str| PathBuf::from(path);
     Wanted {
+        engine: Engine::Docker,
+        runtime: Some("runc".into()),
         spec: BoundarySpec {
             command: Command {
                 argv: vec!["true".into()],
@@ -72,7 +78,7 @@ const ACCOUNT: &str = r#"{
         "UsernsMode": "", "CgroupnsMode": "private", "Sysctls": { "net.ipv6.conf.all.disable_ipv6": "0" },
         "CapDrop": ["ALL"], "CapAdd": ["CAP_CHOWN", "NET_ADMIN", "SETGID", "SETPCAP", "SETUID"],
         "Privileged": false, "SecurityOpt": ["no-new-privileges", "seccomp={}"], "GroupAdd": null,
-        "Devices": [], "DeviceRequests": null, "DeviceCgroupRules": null, "Init": false,
+        "Devices": [], "DeviceRequests": null, "DeviceCgroupRules": null, "Init": false, "Runtime": "runc",
         "ReadonlyRootfs": true, "MaskedPaths": ["/proc/kcore"], "ReadonlyPaths": ["/proc/sys"],
         "Binds": null, "VolumesFrom": null, "AutoRemove": true, "LogConfig": { "Type": "none" },
         "Mounts": [
@@ -106,7 +112,7 @@ fn found(account: &Value) -> Option<&'static str> {
 fn what_was_asked_for_passes() {
     assert_eq!(found(&account()), None);
     let text = json!([account()]).to_string();
-    assert!(check(&text, &wanted()).is_ok());
+    assert!(check(text.as_bytes(), &wanted()).is_ok());
 }
 
 #[test]
@@ -171,6 +177,7 @@ fn each_control_that_was_dropped_is_named() {
             "the first process",
         ),
         ("/HostConfig/Init", json!(true), "the first process"),
+        ("/HostConfig/Runtime", json!("crun"), "the runtime"),
         ("/HostConfig/GroupAdd", json!(["docker"]), "added groups"),
         (
             "/HostConfig/Devices",
@@ -225,6 +232,6 @@ fn each_control_that_was_dropped_is_named() {
 #[test]
 fn an_account_that_says_nothing_is_refused() {
     for account in ["", "[]", "[{}]", "{}"] {
-        assert!(check(account, &wanted()).is_err(), "{account}");
+        assert!(check(account.as_bytes(), &wanted()).is_err(), "{account}");
     }
 }

@@ -11,10 +11,11 @@ use palisade_boundary::{AgentEvent, BoundarySpec, Request, Running, StartError};
 use palisade_guest::handover::{Message, receive};
 use palisade_protocol::{EgressEndpoint, InitEvent, InitRequest};
 use rustix::io::Errno;
-use rustix::net::{SendFlags, SocketFlags, accept_with, send};
+use rustix::net::{SendFlags, SocketFlags, accept_with, send, sockopt};
 
 use super::place::{self, Place, Sockets};
 use super::streams::Streams;
+use crate::counters::Counters;
 use crate::engine::cannot;
 use crate::running::{agent_event, descriptor, failed_step, is_end, wait};
 
@@ -43,6 +44,8 @@ pub(super) struct GvisorRunning {
     client: OwnedFd,
     /// The connection to the guest.
     control: Option<OwnedFd>,
+    /// Of the control group around the sandbox.
+    counters: Counters,
     /// Whether the agent may start as soon as the boundary stands.
     begin: bool,
     told_the_end: bool,
@@ -62,6 +65,7 @@ impl GvisorRunning {
             parts,
             client,
             control: None,
+            counters: Counters::default(),
             begin: false,
             told_the_end: false,
             ended: false,
@@ -137,6 +141,11 @@ impl Running for GvisorRunning {
         let closed = self.parts.place.close();
         closed.map_err(|e| cannot("close the session's socket".into(), e.to_string()))?;
         self.wait_until_ready(&control)?;
+        // Who called for the guest is the gofer, which is in the group, too.
+        if let Ok(gofer) = sockopt::socket_peercred(&control) {
+            let pid = gofer.pid.as_raw_nonzero().get().cast_unsigned();
+            self.counters = Counters::of(pid, self.parts.spec.limits);
+        }
         self.control = Some(control);
         if self.begin {
             self.send(InitRequest::Begin)
@@ -170,7 +179,10 @@ impl Running for GvisorRunning {
         if message.is_none() && self.told_the_end {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let event = agent_event(message.map(|m| m.event), &self.parts.spec)?;
+        let mut event = agent_event(message.map(|m| m.event), &self.parts.spec)?;
+        if let AgentEvent::Killed(_, limit) = &mut event {
+            *limit = self.counters.outcome();
+        }
         self.told_the_end = is_end(&event);
         Ok(Some(event))
     }

@@ -13,7 +13,7 @@ use palisade_boundary::Masker;
 use palisade_gate::Notice;
 use palisade_protocol::TreeEntry;
 use palisade_workspace::{Mask, MaskRules, MaskWatch};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::inside::Inside;
@@ -23,6 +23,13 @@ use crate::spelling::{SpellingError, covered};
 /// How long a session runs before it is watched. What changes until then is found when the watch begins. The kernel takes
 /// ten milliseconds to give a queue of watches up (it waits for all who may be using it), which short commands are spared.
 const BEFORE_WATCHING: Duration = Duration::from_millis(50);
+
+/// How long it is watched before a hand that takes time to be made is made though nothing has appeared: a command that takes
+/// seconds will hardly notice it, and one that takes less is spared it.
+const BEFORE_A_HAND: Timespec = Timespec {
+    tv_sec: 1,
+    tv_nsec: 0,
+};
 
 /// Most masks that are told of one by one while a session runs.
 const MOST_TOLD: usize = 10;
@@ -164,8 +171,13 @@ fn watch(
             watch.unwatched()
         ));
     }
+    let mut before_a_hand = Some(BEFORE_A_HAND);
     loop {
-        let [told, stopped] = wait(&[watch.source(), stopped])?;
+        let [told, stopped] = wait(&[watch.source(), stopped], before_a_hand.as_ref())?;
+        if before_a_hand.is_some() && !stopped {
+            layer.masker.prepare()?;
+            before_a_hand = None;
+        }
         if stopped || told {
             // What came last is told of before the session ends.
             let news = watch.read()?;
@@ -177,10 +189,13 @@ fn watch(
     }
 }
 
-/// Waits until one of them is readable, and says which are.
-fn wait<const N: usize>(sources: &[BorrowedFd<'_>; N]) -> io::Result<[bool; N]> {
+/// Waits until one of them is readable, or for so long, and says which are.
+fn wait<const N: usize>(
+    sources: &[BorrowedFd<'_>; N],
+    limit: Option<&Timespec>,
+) -> io::Result<[bool; N]> {
     let mut sources = sources.each_ref().map(|fd| PollFd::new(fd, PollFlags::IN));
-    match poll(&mut sources, None) {
+    match poll(&mut sources, limit) {
         Ok(_) | Err(Errno::INTR) => {}
         Err(errno) => return Err(errno.into()),
     }

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use palisade_boundary::{Capability, CapabilityState};
 use serde_json::json;
 
-use super::policy_options::{PolicyOptions, as_typed};
+use super::policy_options::{PolicyOptions, as_typed, load};
 use crate::backends;
 use crate::failure::{Failure, NO};
 use crate::surroundings::Surroundings;
@@ -55,8 +55,12 @@ fn probe(args: &Args) -> Result<ExitCode, Failure> {
     let here = Surroundings::read()?;
     let mut usable = false;
     let mut report = Vec::new();
+    // What is wrong with a policy is said below; this machine is looked at all the same.
+    let policy = load(&args.policy, &here, None);
+    let said = policy.map(|policy| (policy.container, policy.gvisor));
+    let (container, gvisor) = said.unwrap_or_default();
     for name in backends::NAMES {
-        let probe = backends::by_name(name, &here)?.probe();
+        let probe = backends::by_name(name, &here, &container, &gvisor)?.probe();
         usable |= probe.usable();
         if args.json {
             let capabilities: Vec<_> = probe.capabilities.iter().map(as_json).collect();

@@ -181,6 +181,10 @@ fn show_line(out: &mut impl Write, line: &str, args: &Args, palette: Palette) ->
             let what = format!("{} in a {} boundary", text("command"), text("boundary"));
             writeln!(out, "{} {}", palette.faint(&time), palette.strong(&what))
         }
+        "frozen" => {
+            let what = format!("frozen by {}: {}", text("by"), text("reason"));
+            writeln!(out, "{} {}", palette.faint(&time), palette.bad(&what))
+        }
         "end" => {
             let what = format!(
                 "ended with {}: {} allowed, {} denied",

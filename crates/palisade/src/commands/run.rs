@@ -19,6 +19,7 @@ use palisade_session::{
 use palisade_workspace::{Home, WorkspaceAccess, check_shown, locate};
 
 use super::policy_options::{PolicyOptions, load};
+use super::verify::Watched;
 use crate::backends;
 use crate::failure::{FAILED, Failure, NOT_EXECUTABLE, NOT_FOUND};
 use crate::notices::Notices;
@@ -42,6 +43,9 @@ pub(crate) struct Args {
     /// Go on with the undecided changes of an earlier session of this workspace (access review).
     #[arg(long = "continue", value_name = "SESSION")]
     go_on_from: Option<String>,
+    /// Let the watch of this folder have the session stand still (used by `palisade verify --watch`).
+    #[arg(long, hide = true, value_name = "DIR")]
+    watch_folder: Option<PathBuf>,
     /// The command and its arguments.
     #[arg(trailing_var_arg = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -59,7 +63,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     )?;
     let credentials = secrets::credentials(&policy)?;
     let backend = backends::of_policy(&policy, &here)?;
-    let mut plan = planned(&policy, &here, &args.command, &credentials)?;
+    let watch = args.watch_folder.as_deref().map(Watched::new).transpose()?;
+    let mut plan = match &watch {
+        Some(watch) => watch.planned(&policy, &here, &args.command, &credentials)?,
+        None => planned(&policy, &here, &args.command, &credentials)?,
+    };
     let id = plan.id.clone();
     if let Some(earlier) = &args.go_on_from {
         go_on(&mut plan, &here, earlier)?;
@@ -75,6 +83,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let handed = Handed {
         credentials,
         notices: notices.clone(),
+        watch: watch.map(Into::into),
     };
     let report = palisade_session::run(plan, handed, &*backend, &here.state);
     notices.say_held();
@@ -89,13 +98,25 @@ pub(super) fn planned(
     command: &[OsString],
     credentials: &Credentials,
 ) -> Result<Plan, Failure> {
+    planned_as(policy, here, command, command, &[], credentials)
+}
+
+/// The same of a command that something else starts, which is to be shown.
+pub(super) fn planned_as(
+    policy: &Effective,
+    here: &Surroundings,
+    command: &[OsString],
+    argv: &[OsString],
+    shown: &[(PathBuf, PathBuf)],
+    credentials: &Credentials,
+) -> Result<Plan, Failure> {
     let id = SessionId::new(SystemTime::now(), random());
     let program = command.first().and_then(|name| lone_program(name, here));
-    let plan = Plan::new(
+    let mut plan = Plan::new(
         id.clone(),
         &Request {
             policy,
-            argv: command,
+            argv,
             environment: &here.environment(policy),
             home: &here.home,
             current_dir: &here.current_dir,
@@ -103,11 +124,15 @@ pub(super) fn planned(
             program: program
                 .as_ref()
                 .map(|(found, real)| (found.as_path(), real.as_path())),
+            shown,
             own: &here.own_folders(),
             kept: &here.kept(&id),
             credentials,
         },
     )?;
+    if let Some(program) = command.first() {
+        plan.program = program.to_string_lossy().into_owned();
+    }
     Ok(plan)
 }
 

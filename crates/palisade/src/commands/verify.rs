@@ -5,9 +5,11 @@
 
 mod meant;
 mod show;
+mod watch;
 
 use std::ffi::OsString;
 use std::io;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use palisade_conformance::{Host, Preparation, Row, Stage, Status, attack, attack_once, be_victim};
@@ -18,20 +20,43 @@ use crate::backends;
 use crate::failure::{Failure, NO};
 use crate::surroundings::Surroundings;
 use meant::Meant;
+pub(crate) use watch::Watched;
 
 /// Attack the boundary from inside and show what became of each attempt. Exit status: 0 all that was tried is held,
-/// 1 something got through, 125 palisade failed.
+/// 1 something got through, 125 palisade failed. With --watch, the status of the command.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    /// Run a command, repeat the cheap attempts beside it, and freeze everything inside as soon as one gets through.
+    #[arg(long, conflicts_with = "json", requires = "command")]
+    watch: bool,
+    /// Seconds between two rounds of --watch.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, requires = "watch",
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    every: u64,
+    /// The command to watch, and its arguments.
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
     /// Be the attacker (used by the command itself).
     #[arg(long, hide = true, value_name = "JSON")]
     attack: Option<String>,
     /// Make this attempt alone.
     #[arg(long, hide = true, value_name = "NAME", requires = "attack")]
     only: Option<String>,
+    /// Let nobody look into the attacker.
+    #[arg(long, hide = true, requires = "only")]
+    repeated: bool,
+    /// Leave the attacker behind that is told by this folder, and become the command.
+    #[arg(long, hide = true, value_name = "DIR", requires = "command")]
+    leave_behind: Option<PathBuf>,
+    /// Be the attacker that is told by this folder.
+    #[arg(long, hide = true, value_name = "DIR")]
+    repeat_from: Option<PathBuf>,
+    /// Start it and end.
+    #[arg(long, hide = true, requires = "repeat_from")]
+    let_go: bool,
     /// Be a process to attack, with this in the command line.
     #[arg(long, hide = true, value_name = "TOKEN")]
     victim: Option<String>,
@@ -41,26 +66,28 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    if let Some(stage) = &args.attack {
-        return attacker(stage, args.only.as_deref());
-    }
-    if args.victim.is_some() {
-        be_victim(io::stdout()).map_err(|error| Failure::new(format!("be attacked: {error}")))?;
-        return Ok(ExitCode::SUCCESS);
+    if let Some(part) = part(args) {
+        return part;
     }
     // What is planted has to be removed again. The session ends by itself, as on any Ctrl-C.
     let held = Interrupts::hold().map_err(|error| failed("hold interrupts", &error))?;
     let here = Surroundings::read()?;
-    let policy = load(&args.policy, &here, None)?;
+    let policy = load(
+        &args.policy,
+        &here,
+        args.command.first().map(OsString::as_os_str),
+    )?;
     let boundary = backends::of_policy(&policy, &here)?.name();
     let meant = Meant::new(&policy, &here)?;
     let own = Own::find()?;
+    let temporary = std::env::temp_dir()
+        .canonicalize()
+        .map_err(|error| failed("find the folder for temporary files", &error))?;
     let host = Host::prepare(&Preparation {
         victim: own.argv(&["--victim"]),
-        temporary: std::env::temp_dir()
-            .canonicalize()
-            .map_err(|error| failed("find the folder for temporary files", &error))?,
+        temporary: temporary.clone(),
         workspace: policy.workspace.value.clone(),
+        plant: !args.watch,
         home: here.home.clone(),
         masked: meant.masked(),
         home_secrets: meant.home_secrets(),
@@ -76,6 +103,17 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     stop_if_interrupted(&held)?;
     // What was planted is looked at as the session will.
     let opened = Meant::new(&policy, &here)?.opened(host.stage());
+    if args.watch {
+        let meaning = watch::Meaning {
+            host: &host,
+            control: &control,
+            opened: &opened,
+            every: args.every,
+            command: &args.command,
+            temporary: &temporary,
+        };
+        return watch::run(&meaning, &held);
+    }
     let (inside, status) = host
         .run(&own.session(host.stage()))
         .map_err(|error| failed("run the session", &error))?;
@@ -89,6 +127,32 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let rows = palisade_conformance::judge(&control, &inside, &opened);
     show::print(&rows, &meant.untold(), boundary, args.json);
     Ok(exit_code(&rows))
+}
+
+/// What this process plays, where it is not the one that was asked.
+fn part(args: &Args) -> Option<Result<ExitCode, Failure>> {
+    if let Some(stage) = &args.attack {
+        let closed = if args.repeated {
+            watch::unreachable_to_the_agent()
+        } else {
+            Ok(())
+        };
+        return Some(closed.and_then(|()| attacker(stage, args.only.as_deref())));
+    }
+    if let Some(folder) = &args.leave_behind {
+        return Some(watch::leave_behind(folder, &args.command));
+    }
+    if let Some(folder) = &args.repeat_from {
+        return Some(if args.let_go {
+            watch::let_go(folder)
+        } else {
+            watch::repeat_from(folder)
+        });
+    }
+    args.victim.is_some().then(|| {
+        be_victim(io::stdout()).map_err(|error| failed("be attacked", &error))?;
+        Ok(ExitCode::SUCCESS)
+    })
 }
 
 /// What an interrupt cut short says nothing.

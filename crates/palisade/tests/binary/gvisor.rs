@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use palisade_test_support::upstream::{Server, Web};
 use palisade_test_support::{Identity, Lab, Policy, Skip, each_identity};
 
+use serde_json::Value;
+
 use crate::lab;
 
 /// A lab whose sessions are sandboxes of gVisor's.
@@ -241,6 +243,21 @@ for host in ("yes.test", "no.test"):
             .output()
             .unwrap();
         assert_eq!(String::from_utf8_lossy(&done.stdout), format!("{}\nend\n", text.len()));
+    }
+
+    fn verify_finds_what_the_docs_name_and_no_more(who) {
+        let lab = sandboxed(who)?;
+        let done = lab.palisade(["verify", "--json"]).run();
+        let report: Value = serde_json::from_str(&done.stdout).expect("one JSON object");
+        let with = |result: &str| -> Vec<&str> {
+            let all = report["attempts"].as_array().expect("a list").iter();
+            let found = all.filter(|attempt| attempt["result"] == result);
+            found.filter_map(|attempt| attempt["name"].as_str()).collect()
+        };
+        // docs/gvisor.md says what of these is an old gVisor's.
+        let named = ["first-process", "fork-bomb"];
+        assert!(with("not-held").iter().all(|name| named.contains(name)), "{done}");
+        assert!(with("held").len() > 40, "{done}");
     }
 
     fn a_gvisor_that_cannot_be_used_says_what_to_do(who) {

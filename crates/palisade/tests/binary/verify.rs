@@ -61,13 +61,15 @@ fn results(done: &Finished) -> BTreeMap<String, String> {
 
 fn verify(lab: &Lab, policy: &Policy) -> Finished {
     let policy = lab.policy(policy.to_toml());
-    lab.palisade(["verify", "--json", "--policy"])
-        .args([policy])
-        .env(
-            "DOCKER_HOST",
-            format!("unix://{}", lab.path("docker.sock").display()),
-        )
-        .run()
+    let verify = lab
+        .palisade(["verify", "--json", "--policy"])
+        .args([policy]);
+    // A container's own engine is the one that is attacked.
+    if lab.is_contained() {
+        return verify.run();
+    }
+    let engine = format!("unix://{}", lab.path("docker.sock").display());
+    verify.env("DOCKER_HOST", engine).run()
 }
 
 /// Attempts with a result, but for those that may have it.
@@ -153,7 +155,7 @@ each_identity! {
     fn people_get_a_table(who) {
         let lab = lab(who);
         let done = lab.palisade(["verify"]).run().expect(0);
-        done.expect_output("native").expect_output("fork-bomb").expect_output("0 not held").expect_output("not tried (");
+        done.expect_output(if lab.is_contained() { "container" } else { "native" }).expect_output("fork-bomb").expect_output("0 not held").expect_output("not tried (");
     }
 
     fn an_interrupt_leaves_nothing_behind(who) {
@@ -170,6 +172,49 @@ each_identity! {
         let done = invocation.env("TMPDIR", &temporary).run().expect(0);
         assert!(!done.stdout.contains("palisade-verify"), "{done}");
         done.expect_output("status 125").expect_output("interrupted");
+    }
+
+    fn a_watch_lets_the_command_be(who) {
+        let lab = lab(who);
+        let script = "until test -e stop; do sleep 0.1; done; echo said; exit 3";
+        let watch = ["verify", "--watch", "--every", "1", "--", "sh", "-c", script];
+        // Long enough for a round: two attempts wait a second each for an answer that does not come.
+        let stop = lab.workspace().join("stop");
+        let timer = std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_secs(8));
+            std::fs::write(stop, "").unwrap();
+        });
+        let done = lab.palisade(watch).run().expect(3);
+        timer.join().unwrap();
+        assert_eq!(done.stdout, "said\n", "{done}");
+        done.expect_error("nothing got through").expect_error(" round");
+    }
+
+    fn a_session_is_frozen_once_something_gets_through(who) {
+        let lab = lab(who);
+        // The folder that the attacker writes to is put where it looks, since nothing real gets through.
+        let script = r#"t=$(sed -n 's/.*"token":"\([0-9a-f]*\)".*/\1/p' /run/palisade-watch/stage)
+            mkdir /tmp/palisade-verify-$t
+            (sleep 1000 & while :; do date +%N > tick; done) & wait"#;
+        let done = lab.palisade(["verify", "--watch", "--every", "1", "--", "sh", "-c", script]).run();
+        done.expect(1).expect_error("frozen by").expect_error("write-outside got through");
+        let ticked = std::fs::read_to_string(lab.workspace().join("tick")).unwrap();
+        let frozen = lab.audit().into_iter().find(|line| line["type"] == "frozen");
+        assert!(frozen.is_some_and(|line| line["reason"].to_string().contains("write-outside")));
+        assert_eq!(std::fs::read_to_string(lab.workspace().join("tick")).unwrap(), ticked);
+    }
+
+    fn a_watch_that_is_ended_from_inside_freezes_the_session(who) {
+        let lab = lab(who);
+        let script = r#"for p in /proc/[0-9]*; do tr '\0' ' ' < $p/cmdline | grep -q "verify --repeat-fro[m]" && kill -9 ${p#/proc/}; done; sleep 1000"#;
+        let done = lab.palisade(["verify", "--watch", "--", "sh", "-c", script]).run();
+        done.expect(1).expect_error("was ended from inside");
+    }
+
+    fn a_watched_program_that_is_not_there_is_named(who) {
+        let lab = lab(who);
+        lab.palisade(["verify", "--watch", "--", "no-such-program"]).run().expect(127).expect_error("no-such-program");
+        lab.palisade(["verify", "--watch"]).run().expect(125).expect_error("<COMMAND>");
     }
 
     fn a_session_that_cannot_start_is_a_failure(who) {
@@ -195,6 +240,7 @@ fn without_a_boundary_nothing_is_held() {
         victim: argv("--victim"),
         temporary,
         workspace: lab.workspace(),
+        plant: true,
         home: lab.home(),
         masked: vec![MaskedKind {
             rule: ".env".into(),

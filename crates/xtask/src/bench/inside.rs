@@ -6,12 +6,13 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
+use super::boundaries::Boundary;
 use super::place::{Binaries, Place, places};
 use super::start::srt_program;
 use super::statistics::median;
 use crate::shell::{self, Done};
 
-const ROUNDS: usize = 3;
+pub(super) const ROUNDS: usize = 3;
 const SECONDS: u32 = 4;
 const CONNECTIONS: u32 = 16;
 /// Bytes of a large transfer: some seconds through the gate.
@@ -24,8 +25,8 @@ const BETWEEN: &str = "0";
 const ENDS: &str = "1";
 
 /// One way from client to upstream.
-struct Way {
-    name: &'static str,
+pub(super) struct Way {
+    name: String,
     requests: Vec<String>,
     transfer: Vec<String>,
     large: u64,
@@ -42,6 +43,11 @@ pub(super) fn run(binaries: &Binaries) -> Done {
     let upstream = Upstream::start(binaries)?;
     let ways = ways(binaries, place, upstream.port)?;
     println!("inside, as {}: {ROUNDS} rounds, medians", place.user);
+    compare(place, &ways)
+}
+
+/// Loads each way in turn; the first is what the others are measured by.
+pub(super) fn compare(place: &Place, ways: &[Way]) -> Done {
     let mut requests = vec![Vec::new(); ways.len()];
     let mut transfers = vec![Vec::new(); ways.len()];
     for _ in 0..ROUNDS {
@@ -77,19 +83,12 @@ fn ways(binaries: &Binaries, place: &Place, port: u16) -> Done<Vec<Way>> {
         .chain([policy.display().to_string()])
         .chain(["--", "sh", "-c"].map(str::to_owned))
         .collect::<Vec<_>>();
-    let wrk = format!("exec taskset -c {ENDS} wrk -t1 -c{CONNECTIONS} -d{SECONDS}s");
-    let curl = format!("exec taskset -c {ENDS} curl -sS -o /dev/null -w '%{{speed_download}}'");
+    let (wrk, curl) = (wrk(), curl());
     let inside = |line: String| [session.clone(), vec![line]].concat();
-    let outside = |line: String| vec!["sh".to_owned(), "-c".to_owned(), line];
     let mut ways = vec![
+        direct(port),
         Way {
-            name: "direct",
-            requests: outside(format!("{wrk} http://127.0.0.1:{port}/")),
-            transfer: outside(format!("{curl} http://127.0.0.1:{port}/bytes/{LARGE}")),
-            large: LARGE,
-        },
-        Way {
-            name: "palisade, by proxy variables",
+            name: "palisade, by proxy variables".into(),
             requests: inside(format!(
                 "{wrk} -s {script} http://127.0.0.1:3128 -- http://{HOST}/"
             )),
@@ -98,17 +97,66 @@ fn ways(binaries: &Binaries, place: &Place, port: u16) -> Done<Vec<Way>> {
             )),
             large: LARGE,
         },
-        Way {
-            name: "palisade, transparent",
-            requests: inside(format!("{wrk} http://{HOST}/")),
-            transfer: inside(format!(
-                "{curl} --noproxy '*' http://{HOST}:{RAW_PORT}/bytes/{LARGE}"
-            )),
-            large: LARGE,
-        },
+        transparent("palisade, transparent".into(), &session),
     ];
     ways.extend(srt(place, port, &wrk, &curl, &script.to_string())?);
     Ok(ways)
+}
+
+fn wrk() -> String {
+    format!("exec taskset -c {ENDS} wrk -t1 -c{CONNECTIONS} -d{SECONDS}s")
+}
+
+fn curl() -> String {
+    format!("exec taskset -c {ENDS} curl -sS -o /dev/null -w '%{{speed_download}}'")
+}
+
+/// Nothing between client and upstream.
+pub(super) fn direct(port: u16) -> Way {
+    let (wrk, curl) = (wrk(), curl());
+    let outside = |line: String| vec!["sh".to_owned(), "-c".to_owned(), line];
+    Way {
+        name: "direct".into(),
+        requests: outside(format!("{wrk} http://127.0.0.1:{port}/")),
+        transfer: outside(format!("{curl} http://127.0.0.1:{port}/bytes/{LARGE}")),
+        large: LARGE,
+    }
+}
+
+/// The gate in between, by a session that takes a line of shell.
+fn transparent(name: String, session: &[String]) -> Way {
+    let (wrk, curl) = (wrk(), curl());
+    let inside = |line: String| [session, &[line]].concat();
+    Way {
+        name,
+        requests: inside(format!("{wrk} http://{HOST}/")),
+        transfer: inside(format!(
+            "{curl} --noproxy '*' http://{HOST}:{RAW_PORT}/bytes/{LARGE}"
+        )),
+        large: LARGE,
+    }
+}
+
+/// The same of one boundary.
+pub(super) fn within(
+    binaries: &Binaries,
+    place: &Place,
+    port: u16,
+    boundary: &Boundary,
+) -> Done<Way> {
+    let policy = place.write("gate.toml", &policy(port))?;
+    let mut session: Vec<String> = vec![
+        "taskset".into(),
+        "-c".into(),
+        BETWEEN.into(),
+        binaries.path("palisade").display().to_string(),
+        "run".into(),
+        "--quiet".into(),
+        format!("--policy={}", policy.display()),
+    ];
+    session.extend(boundary.options.iter().cloned());
+    session.extend(["--", "sh", "-c"].map(str::to_owned));
+    Ok(transparent(boundary.name.into(), &session))
 }
 
 fn policy(port: u16) -> String {
@@ -157,7 +205,7 @@ fn srt(place: &Place, port: u16, wrk: &str, curl: &str, script: &str) -> Done<Op
         "{curl} --proxytunnel -x $HTTP_PROXY --noproxy '' http://localhost:{port}/bytes/{large}"
     );
     Ok(Some(Way {
-        name: "sandbox-runtime, by proxy variables",
+        name: "sandbox-runtime, by proxy variables".into(),
         requests: [prefix.clone(), vec![requests]].concat(),
         transfer: [prefix, vec![transfer]].concat(),
         large,
@@ -181,7 +229,7 @@ fn bytes_per_second(place: &Place, way: &Way) -> Done<f64> {
         .map_err(|_| format!("{}: {} bytes: curl says {text:?}", way.name, way.large))
 }
 
-fn output(place: &Place, words: &[String]) -> Done<String> {
+pub(super) fn output(place: &Place, words: &[String]) -> Done<String> {
     let (program, rest) = words.split_first().ok_or("no command to run")?;
     let done = place
         .command(program)
@@ -202,13 +250,13 @@ fn output(place: &Place, words: &[String]) -> Done<String> {
 }
 
 /// The stand-in that all ways lead to. It ends when its standard input does.
-struct Upstream {
+pub(super) struct Upstream {
     child: Child,
-    port: u16,
+    pub(super) port: u16,
 }
 
 impl Upstream {
-    fn start(binaries: &Binaries) -> Done<Self> {
+    pub(super) fn start(binaries: &Binaries) -> Done<Self> {
         let mut child = Command::new("taskset")
             .args(["-c", ENDS])
             .arg(binaries.path("upstream"))

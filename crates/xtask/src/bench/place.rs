@@ -22,6 +22,8 @@ pub(super) fn build() -> Done<Binaries> {
         "--package",
         "palisade",
         "--package",
+        "palisade-guest",
+        "--package",
         "palisade-test-support",
     ];
     shell::run(
@@ -34,7 +36,7 @@ pub(super) fn build() -> Done<Binaries> {
     let folder = std::env::temp_dir().join(format!("palisade-bench-{}", std::process::id()));
     let binaries = Binaries { folder };
     make(&binaries.folder, 0o755)?;
-    for name in ["palisade", "upstream"] {
+    for name in ["palisade", "palisade-guest", "upstream", "calls"] {
         let from = target.join("release").join(name);
         fs::copy(&from, binaries.path(name))
             .map_err(|error| format!("copy {}: {error}", from.display()))?;
@@ -61,6 +63,8 @@ pub(super) struct Place {
     pub(super) user: &'static str,
     uid: Option<u32>,
     home: PathBuf,
+    /// Where a container engine listens for it.
+    engine: Option<String>,
 }
 
 /// A place for each user this process can be.
@@ -69,12 +73,14 @@ pub(super) fn places(binaries: &Binaries) -> Done<Vec<Place>> {
         user: if shell::is_root() { "root" } else { "user" },
         uid: None,
         home: binaries.path("home-own"),
+        engine: None,
     }];
     if shell::is_root() {
         places.push(Place {
             user: "user",
             uid: Some(USER),
             home: binaries.path("home-user"),
+            engine: None,
         });
     }
     for place in &places {
@@ -95,6 +101,18 @@ impl Place {
         self.home.join("project")
     }
 
+    /// The same with a container engine of its own.
+    pub(super) fn with_engine(self, engine: Option<String>) -> Self {
+        Self { engine, ..self }
+    }
+
+    /// A copy of a program that the user can run.
+    pub(super) fn copy(&self, from: &Path, name: &str) -> Done<PathBuf> {
+        let to = self.home.join(name);
+        fs::copy(from, &to).map_err(|error| format!("copy {}: {error}", from.display()))?;
+        Ok(to)
+    }
+
     /// A program run by this user, with a small environment, in the workspace.
     pub(super) fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
@@ -106,6 +124,9 @@ impl Place {
             .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
             .env("LANG", "C.UTF-8")
             .current_dir(self.workspace());
+        if let Some(engine) = &self.engine {
+            command.env("DOCKER_HOST", engine);
+        }
         if let Some(uid) = self.uid {
             command.uid(uid).gid(uid);
         }

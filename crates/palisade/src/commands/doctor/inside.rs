@@ -149,6 +149,7 @@ pub(super) fn session(options: &PolicyOptions, origin: SocketAddr) -> Result<Exi
     let handed = Handed {
         credentials,
         notices: notices.clone(),
+        watch: None,
     };
     let report = palisade_session::run(plan, handed, &*backend, &here.state);
     notices.say_held();

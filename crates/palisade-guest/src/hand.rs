@@ -1,0 +1,251 @@
+//! A hand that reaches into a boundary from outside and lays masks there while the agent runs.
+//!
+//! ```text
+//!   supervisor: Hand ── path, kind ──▶ serve(): in the mount namespace of the inside, and in no other of it
+//!                    ◀── done, nothing to do, or an error
+//! ```
+//!
+//! Whoever serves stays out of the process namespace: inside nobody can see, signal or trace it. It can do nothing but lay
+//! a copy of something empty over a path.
+//!
+//! # Invariants
+//! * [`serve`] neither allocates nor locks, because it may run after `clone` in a process with other threads.
+//! * It ends when the supervisor's end is closed.
+
+mod process;
+pub(crate) mod program;
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2};
+use rustix::io::Errno;
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+pub use self::process::HandProcess;
+pub use self::program::{EMPTY_DIRECTORY, EMPTY_FILE};
+
+/// Longest message: a path as the kernel takes it (PATH_MAX), its end, and what it is to be.
+const MOST_BYTES: usize = 4096 + 1;
+
+/// Answers beside the kernel's error numbers.
+const DONE: i32 = 0;
+const NOTHING_TO_DO: i32 = -1;
+
+const FILE: u8 = 0;
+const DIRECTORY: u8 = 1;
+
+/// The two namespaces that masks are laid in.
+#[derive(Debug)]
+pub struct Namespaces {
+    /// Whose rights count there.
+    pub user: OwnedFd,
+    /// What is mounted.
+    pub mount: OwnedFd,
+}
+
+impl Namespaces {
+    /// Those of a process by its number, or `self`. Has to be asked for before that process closes its memory: then they are
+    /// no longer shown, but to the host's root.
+    ///
+    /// # Errors
+    /// There is no such process, or it is another's.
+    pub fn of(process: &str) -> io::Result<Self> {
+        let open = |name| {
+            let path = format!("/proc/{process}/ns/{name}");
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+            openat(CWD, path, flags, Mode::empty())
+        };
+        Ok(Self {
+            user: open("user")?,
+            mount: open("mnt")?,
+        })
+    }
+
+    /// Enters both, or the mounts alone where the rights of another user namespace do: `own` says so. For use after
+    /// `clone`.
+    ///
+    /// # Errors
+    /// `EPERM` for whoever has no rights there.
+    pub fn enter(&self, own: bool) -> rustix::io::Result<()> {
+        if !own {
+            move_into_link_name_space(self.user.as_fd(), Some(LinkNameSpaceType::User))?;
+        }
+        move_into_link_name_space(self.mount.as_fd(), Some(LinkNameSpaceType::Mount))
+    }
+
+    /// Whether its user namespace is the caller's.
+    ///
+    /// # Errors
+    /// The caller's own is not shown.
+    pub fn is_own_user(&self) -> io::Result<bool> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let own = openat(CWD, c"/proc/self/ns/user", flags, Mode::empty())?;
+        Ok(same(&fstat(&own)?, &fstat(&self.user)?))
+    }
+}
+
+/// The supervisor's end.
+#[derive(Debug)]
+pub struct Hand(pub OwnedFd);
+
+impl Hand {
+    /// Lays a mask and says whether there was anything to do (see `Masker` of the boundary).
+    ///
+    /// # Errors
+    /// It is there and could not be masked, or the other side is gone.
+    pub fn mask(&self, path: &Path, directory: bool) -> io::Result<bool> {
+        let mut message = vec![if directory { DIRECTORY } else { FILE }];
+        message.extend_from_slice(path.as_os_str().as_bytes());
+        if message.len() >= MOST_BYTES {
+            return Err(Errno::NAMETOOLONG.into());
+        }
+        send(&self.0, &message, SendFlags::NOSIGNAL)?;
+        self.answer()
+    }
+
+    /// Waits for an answer. The first, which nobody asked for, says that the other side stands.
+    ///
+    /// # Errors
+    /// What the other side met.
+    pub fn answer(&self) -> io::Result<bool> {
+        let mut bytes = [0; 4];
+        loop {
+            return match recv(&self.0, &mut bytes, RecvFlags::empty()) {
+                Ok((_, 4)) => match i32::from_ne_bytes(bytes) {
+                    DONE => Ok(true),
+                    NOTHING_TO_DO => Ok(false),
+                    errno => Err(io::Error::from_raw_os_error(errno)),
+                },
+                Ok(_) => Err(io::ErrorKind::UnexpectedEof.into()),
+                Err(Errno::INTR) => continue,
+                Err(errno) => Err(errno.into()),
+            };
+        }
+    }
+}
+
+/// The hand's life, once it has entered or failed to: says which, and lays what it is told to. For use after `clone`.
+/// Yields an exit status.
+pub fn serve(control: &OwnedFd, entered: rustix::io::Result<Empties>) -> u8 {
+    let outcome = entered.as_ref().map(|_| true).map_err(|errno| *errno);
+    let (Ok(empties), true) = (entered, tell(control, outcome)) else {
+        return 1;
+    };
+    // One byte more than is sent, so that the path has an end.
+    let mut message = [0; MOST_BYTES + 1];
+    loop {
+        message.fill(0);
+        let length = match recv(control, &mut message[..MOST_BYTES], RecvFlags::empty()) {
+            Ok((_, length)) => length,
+            Err(Errno::INTR) => continue,
+            Err(_) => return 1,
+        };
+        let Some((kind, path)) = message[..length + 1].split_first() else {
+            return 0;
+        };
+        if length == 0 {
+            // The supervisor let go.
+            return 0;
+        }
+        let done = match CStr::from_bytes_with_nul(path) {
+            Ok(path) => empties.lay(path, *kind == DIRECTORY),
+            Err(_) => Err(Errno::INVAL),
+        };
+        if !tell(control, done) {
+            return 1;
+        }
+    }
+}
+
+fn tell(control: &OwnedFd, outcome: rustix::io::Result<bool>) -> bool {
+    let answer = match outcome {
+        Ok(true) => DONE,
+        Ok(false) => NOTHING_TO_DO,
+        Err(errno) => errno.raw_os_error(),
+    };
+    send(control, &answer.to_ne_bytes(), SendFlags::NOSIGNAL).is_ok()
+}
+
+/// What is laid over things: the empty file and the empty directory that masks are copies of.
+#[derive(Debug)]
+pub struct Empties {
+    file: Empty,
+    directory: Empty,
+}
+
+#[derive(Debug)]
+struct Empty {
+    place: OwnedFd,
+    own: Stat,
+}
+
+impl Empties {
+    /// Those at these paths, which start at the root of the namespace that was entered. Their mounts have to be read-only.
+    ///
+    /// # Errors
+    /// They are not there, or something else is.
+    pub fn open(file: &CStr, directory: &CStr) -> rustix::io::Result<Self> {
+        let root = openat(CWD, c"/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        let open = |name: &CStr, wanted: FileType| {
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let place = openat(&root, name, flags, Mode::empty())?;
+            let own = fstat(&place)?;
+            if FileType::from_raw_mode(own.st_mode) != wanted || !is_read_only(&place)? {
+                return Err(Errno::INVAL);
+            }
+            Ok(Empty { place, own })
+        };
+        Ok(Self {
+            file: open(file, FileType::RegularFile)?,
+            directory: open(directory, FileType::Directory)?,
+        })
+    }
+
+    /// Lays something empty over a path, which is not followed anywhere. What is gone needs nothing. For use after `clone`.
+    ///
+    /// # Errors
+    /// It is there and the kernel refused.
+    pub fn lay(&self, path: &CStr, directory: bool) -> rustix::io::Result<bool> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let place = match openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
+            Ok(place) => place,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(false),
+            Err(errno) => return Err(errno),
+        };
+        let found = fstat(&place)?;
+        let kind = FileType::from_raw_mode(found.st_mode);
+        let is_directory = kind == FileType::Directory;
+        let empty = if directory {
+            &self.directory
+        } else {
+            &self.file
+        };
+        let is_masked = same(&found, &empty.own) && is_read_only(&place)?;
+        if kind == FileType::Symlink || is_directory != directory || is_masked {
+            return Ok(false);
+        }
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_EMPTY_PATH;
+        let copy = open_tree(&empty.place, c"", flags)?;
+        let flags =
+            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        move_mount(copy.as_fd(), c"", place.as_fd(), c"", flags)?;
+        Ok(true)
+    }
+}
+
+fn same(one: &Stat, other: &Stat) -> bool {
+    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+}
+
+fn is_read_only(place: &OwnedFd) -> rustix::io::Result<bool> {
+    let flags = rustix::fs::fstatvfs(place)?.f_flag;
+    Ok(flags.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+}

@@ -1,0 +1,87 @@
+//! The hand as a process of the supervisor's own, for whoever has rights in the boundary's namespaces.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::path::Path;
+
+use palisade_sys::clone::{Child, spawn};
+use palisade_sys::process::close_all_from;
+use palisade_sys::signal;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::process::{Signal, WaitId, WaitIdOptions, set_parent_process_death_signal, waitid};
+
+use super::{Empties, Hand, Namespaces, serve};
+
+/// A process that serves, ended and waited for when this is dropped, and by the kernel where the supervisor is killed.
+#[derive(Debug)]
+pub struct HandProcess {
+    hand: Option<Hand>,
+    child: Child,
+}
+
+impl HandProcess {
+    /// Starts it. `prepare` runs inside before it serves, and has these descriptors too; it neither allocates nor locks.
+    ///
+    /// # Errors
+    /// The process cannot be made, may not enter, or `prepare` failed.
+    pub fn start(
+        inside: &Namespaces,
+        descriptors: &[BorrowedFd<'_>],
+        prepare: impl FnOnce() -> rustix::io::Result<Empties>,
+    ) -> io::Result<Self> {
+        let kind = SocketType::SEQPACKET;
+        let (control, theirs) = socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
+        let own = inside.is_own_user()?;
+        let mut kept = vec![
+            theirs.as_raw_fd(),
+            inside.user.as_raw_fd(),
+            inside.mount.as_raw_fd(),
+        ];
+        kept.extend(descriptors.iter().map(AsRawFd::as_raw_fd));
+        kept.sort_unstable();
+        let child = spawn(0, || {
+            let entered = enter(inside, own, &kept).and_then(|()| prepare());
+            serve(&theirs, entered)
+        })?;
+        drop(theirs);
+        let hand = Some(Hand(control));
+        let process = Self { hand, child };
+        process.hand()?.answer()?;
+        Ok(process)
+    }
+
+    /// See [`Hand::mask`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn mask(&self, path: &Path, directory: bool) -> io::Result<bool> {
+        self.hand()?.mask(path, directory)
+    }
+
+    fn hand(&self) -> io::Result<&Hand> {
+        self.hand.as_ref().ok_or_else(|| Errno::BADF.into())
+    }
+}
+
+impl Drop for HandProcess {
+    fn drop(&mut self) {
+        self.hand = None;
+        while let Err(Errno::INTR) = waitid(
+            WaitId::PidFd(self.child.pidfd.as_fd()),
+            WaitIdOptions::EXITED,
+        ) {}
+    }
+}
+
+fn enter(inside: &Namespaces, own: bool, kept: &[i32]) -> rustix::io::Result<()> {
+    let errno = |error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    signal::block_all().map_err(errno)?;
+    close_all_from(3, kept).map_err(errno)?;
+    // Only a name in process listings.
+    let _ = rustix::thread::set_name(c"palisade-masker");
+    inside.enter(own)?;
+    // The kernel forgets it at each change of rights (prctl(2), PR_SET_PDEATHSIG).
+    set_parent_process_death_signal(Some(Signal::KILL))
+}

@@ -1,0 +1,97 @@
+//! The container's start, and what the engine made of it.
+
+use std::process::{Child, Stdio};
+
+use palisade_boundary::StartError;
+
+use crate::api::Api;
+use crate::engine::{Engine, cannot};
+use crate::flags::{Wanted, arguments};
+use crate::image::RootImage;
+use crate::podman;
+
+/// Nobody types these: by the usual keys a person at the terminal would leave the container, and the first of them would
+/// reach the agent only with the next one.
+const DETACH_KEYS: &str = "--detach-keys=ctrl-^,ctrl-@,ctrl-_,ctrl-^,ctrl-@";
+
+/// Newer clients warn of an option that older ones know by no other name (`bind-nonrecursive`).
+const QUIET: &str = "--log-level=error";
+
+/// How a session's container is called.
+pub(crate) fn name(session: &str) -> String {
+    format!("palisade-{session}")
+}
+
+/// Starts the container, attached to our standard streams. Its image is made where the engine does not know it yet.
+pub(crate) fn launch(
+    engine: Engine,
+    api: Option<&Api>,
+    wanted: &Wanted,
+    image: &RootImage,
+) -> Result<Child, StartError> {
+    if !has_image(engine, api, &image.name)? {
+        image.import(engine)?;
+    }
+    podman::make_volumes(wanted)?;
+    let client = engine
+        .command()
+        .args([QUIET, "run", DETACH_KEYS])
+        .arg(format!("--name={}", name(&wanted.session)))
+        .args(arguments(wanted))
+        .stdin(Stdio::inherit())
+        .spawn();
+    client.map_err(|e| {
+        podman::remove_volumes(wanted);
+        engine.not_run("start the container", &e)
+    })
+}
+
+/// Why a container did not start. The engine's program has said so to the person and not to us, so the container is made once
+/// more, not to be started.
+pub(crate) fn why_not(engine: Engine, wanted: &Wanted) -> StartError {
+    let what = "start the container";
+    let mut create = vec!["create".to_owned()];
+    create.extend(arguments(wanted));
+    match engine.ask(what, &create) {
+        Ok(container) => {
+            let remove = ["rm", "--force", "--volumes", &container];
+            let _ = engine.ask("remove the container", &remove);
+            let cause = "the engine gave up, for the reason it names above";
+            cannot(what.to_owned(), cause.to_owned())
+        }
+        Err(error) => error,
+    }
+}
+
+/// The first question, so this is also where an engine that cannot be used says so.
+fn has_image(engine: Engine, api: Option<&Api>, name: &str) -> Result<bool, StartError> {
+    let what = "look for the image of the root";
+    if let Some(api) = api {
+        let found = api.has_image(engine, name);
+        // Where there is no program to run it with, it does not matter who does not listen.
+        return found.map_err(|error| match engine.command().arg("--version").output() {
+            Err(missing) => engine.not_run(what, &missing),
+            Ok(_) => error,
+        });
+    }
+    match engine.ask(what, &["image", "inspect", "--format", "{{.Id}}", name]) {
+        Ok(_) => Ok(true),
+        Err(error) if engine.lacks_image(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The engine's account of a session's container.
+pub(crate) fn account(
+    engine: Engine,
+    api: Option<&Api>,
+    session: &str,
+) -> Result<Vec<u8>, StartError> {
+    let name = name(session);
+    match api {
+        Some(api) => api.account(engine, &name),
+        None => engine
+            .ask("look at the container", &["inspect", &name])
+            .map(String::into_bytes),
+    }
+}

@@ -1,0 +1,79 @@
+//! What a person may choose about containers, and which engine it is where nobody chose.
+
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+
+use crate::engine::Engine;
+
+/// What a person may choose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Who makes the containers.
+    pub engine: Engine,
+    /// The runtime the engine is told to use, where one is named.
+    pub runtime: Option<String>,
+}
+
+/// What the choice of an engine depends on, as far as it is the caller's surroundings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// Whether there is a program of this name to run.
+    pub docker: bool,
+    /// The same.
+    pub podman: bool,
+    /// `DOCKER_HOST`, where it is set.
+    pub docker_host: Option<String>,
+}
+
+/// Where docker listens where nothing says otherwise.
+const DOCKER_SOCKET: &str = "/var/run/docker.sock";
+
+/// The engine where none is named: docker where it answers, else podman. Nothing is asked where there is but one of the two.
+pub fn choose(here: &Surroundings) -> Engine {
+    match (here.docker, here.podman) {
+        (_, false) => Engine::Docker,
+        (false, true) => Engine::Podman,
+        (true, true) if listens(here) || answers() => Engine::Docker,
+        (true, true) => Engine::Podman,
+    }
+}
+
+/// Whether somebody listens where docker does: the quick answer, since its program takes some 25 ms for the same.
+fn listens(here: &Surroundings) -> bool {
+    let host = here.docker_host.as_deref();
+    let socket = host.map_or(Some(DOCKER_SOCKET), |host| host.strip_prefix("unix://"));
+    let stream = socket.and_then(|socket| UnixStream::connect(socket).ok());
+    stream.is_some_and(|stream| stream.shutdown(Shutdown::Both).is_ok())
+}
+
+/// Whether docker's own program finds its daemon, which may be one that a context names.
+fn answers() -> bool {
+    let version = ["version", "--format", "{{.Server.Version}}"];
+    let asked = Engine::Docker.ask("ask the engine for its version", &version);
+    asked.is_ok_and(|version| !version.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn docker_comes_first_where_somebody_listens() {
+        let folder = tempfile::tempdir().expect("folder");
+        let socket = folder.path().join("socket");
+        let host = format!("unix://{}", socket.display());
+        let of = |docker, podman| Surroundings {
+            docker,
+            podman,
+            docker_host: Some(host.clone()),
+        };
+        assert_eq!(choose(&of(true, false)), Engine::Docker);
+        assert_eq!(choose(&of(false, true)), Engine::Podman);
+        assert_eq!(choose(&of(false, false)), Engine::Docker);
+        assert!(!listens(&of(true, true)));
+        let _listener = UnixListener::bind(&socket).expect("socket");
+        assert_eq!(choose(&of(true, true)), Engine::Docker);
+    }
+}
