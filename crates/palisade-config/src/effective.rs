@@ -11,11 +11,11 @@ use palisade_credential::Definition;
 use palisade_policy::{FileAccess, FileGrant, FilePolicy, Lands, NetworkPolicy, Source};
 use palisade_protocol::{Changes, TreeAccess, TreeEntry};
 use palisade_workspace::{
-    AgentAccount, Kept, Located, ShownPath, Tmpfs, TreeError, Volume, WorkspaceAccess,
-    WorkspacePlan, system_tree, trust_tree, workspace_tree,
+    AgentAccount, HostTrust, Kept, Located, ShownPath, Tmpfs, TreeError, Volume, WorkspaceAccess,
+    WorkspacePlan, image_tree, system_tree, trust_tree, workspace_tree,
 };
 
-use crate::container::ContainerSettings;
+use crate::container::{ContainerRoot, ContainerSettings};
 use crate::gate_limits::GateLimits;
 use crate::proxy::UpstreamProxy;
 
@@ -179,6 +179,16 @@ impl Effective {
         }
     }
 
+    /// The image that is the agent's root in place of the host's system, where there is one.
+    pub fn image(&self) -> Option<&str> {
+        let backend = self.backend.as_ref();
+        let root = self.container.root.as_ref();
+        match root.map(|root| &root.value) {
+            Some(ContainerRoot::Image(image)) if backend?.value == "container" => Some(image),
+            _ => None,
+        }
+    }
+
     /// The whole file tree of the inside, with the operator's own roots trusted. `host` is `/` outside tests; `kept` says
     /// where what outlives the session is, be there such a session or not.
     ///
@@ -190,12 +200,16 @@ impl Effective {
         account: &AgentAccount,
         kept: &Kept,
     ) -> Result<Vec<TreeEntry>, TreeError> {
-        let trust =
-            trust_tree(host, self.extra_ca.as_bytes()).map_err(|cause: io::Error| TreeError {
-                path: "/etc/ssl".into(),
-                cause,
-            })?;
-        self.tree_with(host, account, trust, kept)
+        let unreadable = |cause: io::Error| TreeError {
+            path: "/etc/ssl".into(),
+            cause,
+        };
+        let extra = self.extra_ca.as_bytes();
+        let trust = match self.image() {
+            Some(_) => HostTrust::read(host).map(|found| found.tree_of_image(extra)),
+            None => trust_tree(host, extra),
+        };
+        self.tree_with(host, account, trust.map_err(unreadable)?, kept)
     }
 
     /// The same with other entries in place of the operator's roots, for a session that has more to trust.
@@ -209,7 +223,10 @@ impl Effective {
         trust: Vec<TreeEntry>,
         kept: &Kept,
     ) -> Result<Vec<TreeEntry>, TreeError> {
-        let mut tree = system_tree(host, account)?;
+        let mut tree = match self.image() {
+            Some(_) => image_tree(account),
+            None => system_tree(host, account)?,
+        };
         tree.extend(trust);
         tree.extend(workspace_tree(&self.plan(kept)));
         Ok(tree)

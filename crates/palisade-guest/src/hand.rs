@@ -6,27 +6,33 @@
 //! ```
 //!
 //! Whoever serves stays out of the process namespace: inside nobody can see, signal or trace it. It can do nothing but lay
-//! a copy of something empty over a path.
+//! a copy of something empty over a path, unless it was started to attach what the supervisor hands it as well.
 //!
 //! # Invariants
 //! * [`serve`] neither allocates nor locks, because it may run after `clone` in a process with other threads.
 //! * It ends when the supervisor's end is closed.
 
+mod attach;
 mod process;
 pub(crate) mod program;
 
 use std::ffi::CStr;
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recv, recvmsg, send, sendmsg,
+};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+pub use self::attach::{CHANGES, LOWER};
 pub use self::process::HandProcess;
 pub use self::program::{EMPTY_DIRECTORY, EMPTY_FILE};
 
@@ -39,6 +45,19 @@ const NOTHING_TO_DO: i32 = -1;
 
 const FILE: u8 = 0;
 const DIRECTORY: u8 = 1;
+/// Attach the mount that comes with the message.
+const ATTACH: u8 = 2;
+/// Make an overlay of what was attached at its places in the session's folder.
+const OVERLAY: u8 = 3;
+
+/// What a hand may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum May {
+    /// Lay masks.
+    Mask,
+    /// And attach mounts.
+    Attach,
+}
 
 /// The two namespaces that masks are laid in.
 #[derive(Debug)]
@@ -100,12 +119,39 @@ impl Hand {
     /// # Errors
     /// It is there and could not be masked, or the other side is gone.
     pub fn mask(&self, path: &Path, directory: bool) -> io::Result<bool> {
-        let mut message = vec![if directory { DIRECTORY } else { FILE }];
+        self.say(if directory { DIRECTORY } else { FILE }, path, None)
+    }
+
+    /// Attaches a mount at a path, which has to be there and is not followed anywhere.
+    ///
+    /// # Errors
+    /// The kernel refused, the hand may not, or the other side is gone.
+    pub fn attach(&self, path: &Path, mount: BorrowedFd<'_>) -> io::Result<()> {
+        self.say(ATTACH, path, Some(mount)).map(drop)
+    }
+
+    /// Lays an overlay over a path, made of what was attached at [`LOWER`] and [`CHANGES`], and takes that off.
+    ///
+    /// # Errors
+    /// As [`Hand::attach`].
+    pub fn overlay(&self, path: &Path) -> io::Result<()> {
+        self.say(OVERLAY, path, None).map(drop)
+    }
+
+    fn say(&self, kind: u8, path: &Path, mount: Option<BorrowedFd<'_>>) -> io::Result<bool> {
+        let mut message = vec![kind];
         message.extend_from_slice(path.as_os_str().as_bytes());
         if message.len() >= MOST_BYTES {
             return Err(Errno::NAMETOOLONG.into());
         }
-        send(&self.0, &message, SendFlags::NOSIGNAL)?;
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        let mounts = mount.as_slice();
+        if !mounts.is_empty() {
+            ancillary.push(SendAncillaryMessage::ScmRights(mounts));
+        }
+        let parts = [IoSlice::new(&message)];
+        sendmsg(&self.0, &parts, &mut ancillary, SendFlags::NOSIGNAL)?;
         self.answer()
     }
 
@@ -130,9 +176,9 @@ impl Hand {
     }
 }
 
-/// The hand's life, once it has entered or failed to: says which, and lays what it is told to. For use after `clone`.
-/// Yields an exit status.
-pub fn serve(control: &OwnedFd, entered: rustix::io::Result<Empties>) -> u8 {
+/// The hand's life, once it has entered or failed to: says which, and does what it is told to and may. For use after
+/// `clone`. Yields an exit status.
+pub fn serve(control: &OwnedFd, entered: rustix::io::Result<Empties>, may: May) -> u8 {
     let outcome = entered.as_ref().map(|_| true).map_err(|errno| *errno);
     let (Ok(empties), true) = (entered, tell(control, outcome)) else {
         return 1;
@@ -141,8 +187,8 @@ pub fn serve(control: &OwnedFd, entered: rustix::io::Result<Empties>) -> u8 {
     let mut message = [0; MOST_BYTES + 1];
     loop {
         message.fill(0);
-        let length = match recv(control, &mut message[..MOST_BYTES], RecvFlags::empty()) {
-            Ok((_, length)) => length,
+        let (length, mount) = match hear(control, &mut message[..MOST_BYTES]) {
+            Ok(heard) => heard,
             Err(Errno::INTR) => continue,
             Err(_) => return 1,
         };
@@ -153,14 +199,35 @@ pub fn serve(control: &OwnedFd, entered: rustix::io::Result<Empties>) -> u8 {
             // The supervisor let go.
             return 0;
         }
-        let done = match CStr::from_bytes_with_nul(path) {
-            Ok(path) => empties.lay(path, *kind == DIRECTORY),
-            Err(_) => Err(Errno::INVAL),
+        let done = match (CStr::from_bytes_with_nul(path), *kind, mount) {
+            (Ok(path), FILE | DIRECTORY, None) => empties.lay(path, *kind == DIRECTORY),
+            (Ok(path), ATTACH, Some(mount)) if may == May::Attach => attach::attach(&mount, path),
+            (Ok(path), OVERLAY, None) if may == May::Attach => attach::overlay(path),
+            _ => Err(Errno::INVAL),
         };
         if !tell(control, done) {
             return 1;
         }
     }
+}
+
+fn hear(control: &OwnedFd, message: &mut [u8]) -> rustix::io::Result<(usize, Option<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::CMSG_CLOEXEC;
+    let received = recvmsg(
+        control,
+        &mut [IoSliceMut::new(message)],
+        &mut ancillary,
+        flags,
+    )?;
+    let mut mount = None;
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(mut descriptors) = message {
+            mount = descriptors.next();
+        }
+    }
+    Ok((received.bytes, mount))
 }
 
 fn tell(control: &OwnedFd, outcome: rustix::io::Result<bool>) -> bool {

@@ -153,7 +153,6 @@ fn build(plan: &GuestPlan, post: &Post, folder: &Path) -> Result<Built, Fault> {
     }
     rights::close_own_memory()?;
     rights::give_up()?;
-    chdir(&plan.directory).at(SetupStep::Directory, 0)?;
     agent.streams = look_at_streams()?;
     let control = post.control.0.as_fd();
     network
@@ -161,6 +160,8 @@ fn build(plan: &GuestPlan, post: &Post, folder: &Path) -> Result<Built, Fault> {
         .hand_out(control)
         .at(SetupStep::HandOver, 0)?;
     post.control.wait_for(InitRequest::Begin)?;
+    // Until then more may have been laid over what is shown.
+    chdir(&plan.directory).at(SetupStep::Directory, 0)?;
     Ok(Built { agent, relay: None })
 }
 

@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 
 use palisade_boundary::Masker;
-use palisade_guest::hand::{Empties, HandProcess, Namespaces};
+use palisade_guest::hand::{HandProcess, May, Namespaces};
 
 use crate::tree::{EMPTY_DIRECTORY, EMPTY_FILE};
 
@@ -33,10 +33,8 @@ impl Masker for NativeMasker {
     fn mask(&mut self, path: &Path, directory: bool) -> io::Result<bool> {
         let process = match self.process.take() {
             Some(process) => process,
-            None => HandProcess::start(&self.inside, &[], || {
-                Empties::open(EMPTY_FILE, EMPTY_DIRECTORY)
-            })?,
+            None => HandProcess::start(&self.inside, (EMPTY_FILE, EMPTY_DIRECTORY), May::Mask)?,
         };
-        self.process.insert(process).mask(path, directory)
+        self.process.insert(process).hand()?.mask(path, directory)
     }
 }

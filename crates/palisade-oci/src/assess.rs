@@ -1,24 +1,29 @@
 //! How well each control is held in a container.
 
 use palisade_boundary::{Assessment, BoundarySpec, Control, Enforcement, Weakness};
-use palisade_protocol::TreeEntry;
+use palisade_protocol::{Changes, TreeEntry};
 
-use crate::engine::Engine;
+use crate::backend::may_lay;
+
 use crate::podman::{Groups, NO_GROUP};
+use crate::settings::Settings;
 
 /// One answer per control that the spec uses.
-pub(crate) fn assess(spec: &BoundarySpec, engine: Engine) -> Vec<Assessment> {
+pub(crate) fn assess(spec: &BoundarySpec, settings: &Settings) -> Vec<Assessment> {
+    let engine = settings.engine;
     let enforced = |control, by: &str| Assessment::enforced(control, by);
     let tmpfs = |entry: &TreeEntry| matches!(entry, TreeEntry::Tmpfs { .. });
     let answers = [
         (
             Control::Filesystem,
-            "a read-only root of links and empty folders, and a mount for each thing the spec shows",
-            true,
-        ),
-        (
-            Control::Access,
-            "read-only and writable mounts of the engine's; with `review` an overlay that it mounts, whose changes are kept apart",
+            match settings.image {
+                None => {
+                    "a read-only root of links and empty folders, and a mount for each thing the spec shows"
+                }
+                Some(_) => {
+                    "the image as a read-only root, and a mount for each thing of the host that the spec shows"
+                }
+            },
             true,
         ),
         (
@@ -69,10 +74,43 @@ pub(crate) fn assess(spec: &BoundarySpec, engine: Engine) -> Vec<Assessment> {
     ];
     let used = answers.into_iter().filter(|(.., used)| *used);
     let mut all: Vec<Assessment> = used.map(|(control, by, _)| enforced(control, by)).collect();
+    all.push(access(spec, may_lay()));
     all.extend(limits(spec, Groups::of(engine)));
     all.push(landlock());
     all.extend(masks(spec));
     all
+}
+
+fn access(spec: &BoundarySpec, by_hand: bool) -> Assessment {
+    if !by_hand && spec.tree.iter().any(in_memory) {
+        let why = "an engine's overlay leaves behind what only root can remove, so the changes of `scratch` could not be had in memory \
+                   and be gone with the session";
+        let fix = "use access = \"review\" and discard what it leaves, run palisade as root, or use the native boundary";
+        return Assessment {
+            control: Control::Access,
+            enforcement: Enforcement::Unenforceable(Weakness {
+                why: why.to_owned(),
+                fix: Some(fix.to_owned()),
+            }),
+        };
+    }
+    let by = if by_hand {
+        "mounts, the workspace's by palisade's own hand with its owner's files shown as the agent's; with `review` and `scratch` an \
+         overlay whose changes are kept apart"
+    } else {
+        "read-only and writable mounts of the engine's; with `review` an overlay that it mounts, whose changes are kept apart"
+    };
+    Assessment::enforced(Control::Access, by)
+}
+
+fn in_memory(entry: &TreeEntry) -> bool {
+    matches!(
+        entry,
+        TreeEntry::Overlay {
+            changes: Changes::Memory { .. },
+            ..
+        }
+    )
 }
 
 fn limits(spec: &BoundarySpec, groups: Groups) -> Vec<Assessment> {

@@ -12,7 +12,7 @@ use crate::api::{Api, ClientSettings};
 use crate::engine::{Engine, cannot};
 use crate::flags::{HostMount, Wanted};
 use crate::folder::SessionFolder;
-use crate::image::RootImage;
+use crate::image::{RootImage, named};
 use crate::launch::{launch, name};
 use crate::podman;
 use crate::profile::profile;
@@ -54,7 +54,7 @@ impl Backend for ContainerBackend {
     }
 
     fn assess(&self, spec: &BoundarySpec) -> Vec<Assessment> {
-        crate::assess::assess(spec, self.settings.engine)
+        crate::assess::assess(spec, &self.settings)
     }
 
     fn start(&self, spec: &BoundarySpec) -> Result<Box<dyn Running>, StartError> {
@@ -62,7 +62,9 @@ impl Backend for ContainerBackend {
         check_identity(&spec.identity)?;
         podman::check(engine, spec)?;
         let guest = real_guest(&self.guest)?;
-        let layout = lay_out(&spec.tree, false)?;
+        let by_hand = may_lay();
+        let mut layout = lay_out(&spec.tree, by_hand)?;
+        let image = Root::new(&self.settings, &mut layout)?;
         let folder = SessionFolder::make(&self.base).map_err(|e| {
             cannot(
                 format!("make a folder below {}", self.base.display()),
@@ -72,15 +74,15 @@ impl Backend for ContainerBackend {
         let listener = folder
             .open(&guest_plan(owned(engine, &layout), spec, &layout)?)
             .map_err(|e| cannot("open the session's socket".into(), e.to_string()))?;
-        let image = RootImage::new(&layout.skeleton)?;
-        let wanted = wanted(&self.settings, spec, &folder, &layout, guest, &image)
+        let wanted = wanted(&self.settings, spec, &folder, &layout, guest, image.name())
             .map_err(|e| cannot("write the session's files".into(), e.to_string()))?;
         // Podman has no daemon to ask.
         let api = match engine {
             Engine::Docker => Api::of(&self.client),
             Engine::Podman => None,
         };
-        let client = launch(engine, api.as_ref(), &wanted, &image)?;
+        let client = launch(engine, api.as_ref(), &wanted, &image)
+            .inspect_err(|_| podman::remove_volumes(&wanted))?;
         let parts = Parts {
             engine,
             api,
@@ -89,11 +91,19 @@ impl Backend for ContainerBackend {
             folder,
             listener,
             wanted,
+            late: by_hand.then_some(layout.late),
+            keeps_owners: self.settings.keeps_owners,
+            masked: layout.masked,
         };
         // From here on, dropping this ends the container.
         let running = ContainerRunning::new(parts)?;
         Ok(Box::new(running))
     }
+}
+
+/// Whether palisade lays the workspace and all masks by its own hand: root may enter every container.
+pub(crate) fn may_lay() -> bool {
+    rustix::process::geteuid().is_root()
 }
 
 /// The agent's ids are the same on both sides of a container: engines have no id-mapped mounts.
@@ -121,7 +131,7 @@ pub(crate) fn real_guest(guest: &Path) -> Result<PathBuf, StartError> {
     guest.canonicalize().map_err(|e| StartError {
         what: format!("find the guest {}", guest.display()),
         cause: e.to_string(),
-        fix: Some("install palisade-guest beside palisade".into()),
+        fix: Some("install palisade-guest beside palisade (docs/containers.md)".into()),
     })
 }
 
@@ -174,7 +184,7 @@ fn wanted(
     folder: &SessionFolder,
     layout: &Layout,
     guest: PathBuf,
-    image: &RootImage,
+    image: &str,
 ) -> std::io::Result<Wanted> {
     let profile = profile(Options::default());
     let memory = spec.limits.memory.unwrap_or_else(half_of_memory);
@@ -184,7 +194,8 @@ fn wanted(
             What::Made { content } => folder.make_file(number, content)?,
             What::Empty { directory } => folder.empty(*directory),
             What::Bind { source, .. } => source.clone(),
-            What::Overlay { .. } | What::Scratch { .. } | What::Memory { .. } => PathBuf::new(),
+            What::Mapped { .. } | What::Layers { .. } => folder.empty(true),
+            What::Overlay { .. } | What::Memory { .. } => PathBuf::new(),
         };
         mounts.push(HostMount::new(settings.engine, mount, spec, memory, source));
     }
@@ -194,7 +205,7 @@ fn wanted(
         spec: spec.clone(),
         session: folder.name().to_owned(),
         base: folder.base(),
-        image: image.name.clone(),
+        image: image.to_owned(),
         profile_file: folder.write("profile.json", profile.as_bytes())?,
         profile,
         guest,
@@ -216,7 +227,36 @@ pub(crate) fn window() -> Option<(u16, u16)> {
 }
 
 /// What the kernel gives a file system in memory that names no size.
-fn half_of_memory() -> u64 {
+pub(crate) fn half_of_memory() -> u64 {
     let info = rustix::system::sysinfo();
     u64::from(info.mem_unit) * info.totalram / 2
+}
+
+/// What the root is made of.
+pub(crate) enum Root {
+    /// An image of the person's own, by its name.
+    Named(String),
+    /// The host's system: an image of links, and mounts.
+    Host(RootImage),
+}
+
+impl Root {
+    fn new(settings: &Settings, layout: &mut Layout) -> Result<Self, StartError> {
+        let Some(name) = &settings.image else {
+            return RootImage::new(&layout.skeleton).map(Self::Host);
+        };
+        if let Some((path, _)) = layout.skeleton.first() {
+            let cause = "an image is what it is, and gets no links".to_owned();
+            return Err(cannot(format!("make {} inside", path.display()), cause));
+        }
+        named::cover_volumes(settings.engine, name, layout)?;
+        Ok(Self::Named(name.clone()))
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Named(name) => name,
+            Self::Host(image) => &image.name,
+        }
+    }
 }

@@ -62,7 +62,7 @@ impl Engine {
         let mut failure = cannot(what.to_owned(), format!("run {program}: {error}"));
         if error.kind() == io::ErrorKind::NotFound {
             failure.cause = format!("there is no program `{program}`");
-            failure.fix = Some(words::install(self));
+            failure.fix = Some(words::INSTALL.to_owned());
         }
         failure
     }

@@ -120,6 +120,12 @@ impl HostMount {
                 target,
                 read_only: true,
             },
+            // The hand's own, for which the engine mounts something empty.
+            What::Mapped { .. } | What::Layers { .. } => Self::Bind {
+                source,
+                target,
+                read_only: true,
+            },
             What::Overlay {
                 source,
                 upper,
@@ -131,12 +137,6 @@ impl HostMount {
                     upper: upper.clone(),
                     work: work.clone(),
                 },
-            },
-            // `lay_out` was told that there is none.
-            What::Scratch { source, .. } => Self::Bind {
-                source: source.clone(),
-                target,
-                read_only: true,
             },
             What::Memory { size, mode, exec } => Self::Memory {
                 target,

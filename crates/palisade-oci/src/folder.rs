@@ -65,7 +65,13 @@ impl SessionFolder {
     }
 
     fn fill(&self) -> io::Result<()> {
-        for name in ["made", "inside", "inside/folder"] {
+        for name in [
+            "made",
+            "inside",
+            "inside/folder",
+            "inside/lower",
+            "inside/changes",
+        ] {
             open_to_all(&self.path.join(name))?;
         }
         readable(&self.inside().join("file"), b"")?;

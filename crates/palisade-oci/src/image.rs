@@ -4,6 +4,8 @@
 //! mounted. The places of mounts need not be in it: the engine makes those in the container's own layer before that
 //! becomes read-only.
 
+pub(crate) mod named;
+
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::Stdio;

@@ -118,7 +118,10 @@ fn files(one: &Value, host: &Value, wanted: &Wanted) -> [Check; 7] {
             "volumes",
             is_empty(&host["Binds"]) && is_empty(&host["VolumesFrom"]),
         ),
-        ("the image's volumes", is_empty(&one["Config"]["Volumes"])),
+        (
+            "the image's volumes",
+            covered(&one["Config"]["Volumes"], wanted),
+        ),
         ("mounts", mounts(&host["Mounts"]) == wanted_mounts(wanted)),
         (
             "what is mounted",
@@ -252,6 +255,16 @@ fn mounts(value: &Value) -> BTreeSet<Shown> {
         )
     })
     .collect()
+}
+
+/// Whether each of an image's volumes lies under a mount of ours.
+fn covered(volumes: &Value, wanted: &Wanted) -> bool {
+    let places: BTreeSet<String> = wanted_mounts(wanted)
+        .into_iter()
+        .map(|(_, _, place, ..)| place)
+        .collect();
+    let mut volumes = volumes.as_object().into_iter().flatten();
+    volumes.all(|(place, _)| places.contains(place))
 }
 
 fn wanted_mounts(wanted: &Wanted) -> BTreeSet<Shown> {

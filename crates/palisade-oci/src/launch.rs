@@ -5,9 +5,10 @@ use std::process::{Child, Stdio};
 use palisade_boundary::StartError;
 
 use crate::api::Api;
+use crate::backend::Root;
 use crate::engine::{Engine, cannot};
 use crate::flags::{Wanted, arguments};
-use crate::image::RootImage;
+use crate::image::named;
 use crate::podman;
 
 /// Nobody types these: by the usual keys a person at the terminal would leave the container, and the first of them would
@@ -27,10 +28,13 @@ pub(crate) fn launch(
     engine: Engine,
     api: Option<&Api>,
     wanted: &Wanted,
-    image: &RootImage,
+    root: &Root,
 ) -> Result<Child, StartError> {
-    if !has_image(engine, api, &image.name)? {
-        image.import(engine)?;
+    if !has_image(engine, api, root.name())? {
+        match root {
+            Root::Named(name) => return Err(named::missing(engine, name)),
+            Root::Host(image) => image.import(engine)?,
+        }
     }
     podman::make_volumes(wanted)?;
     let client = engine

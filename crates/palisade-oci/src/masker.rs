@@ -16,7 +16,7 @@ use std::path::Path;
 use std::thread::JoinHandle;
 
 use palisade_boundary::Masker;
-use palisade_guest::hand::{EMPTY_DIRECTORY, EMPTY_FILE, Empties, HandProcess, Namespaces};
+use palisade_guest::hand::{EMPTY_DIRECTORY, EMPTY_FILE, HandProcess, May, Namespaces};
 
 pub(crate) use self::engine_hand::EngineHand;
 pub(crate) use self::engine_hand::HandContainer;
@@ -38,6 +38,11 @@ enum Stage {
 impl ContainerMasker {
     pub(crate) fn new(inside: Namespaces, container: HandContainer) -> Self {
         Self(Stage::Wanted(inside, Box::new(container)))
+    }
+
+    /// Of a process that is there already.
+    pub(crate) fn of(process: HandProcess) -> Self {
+        Self(Stage::Process(process))
     }
 
     /// Begins to make it, without waiting for an engine.
@@ -73,7 +78,7 @@ impl Masker for ContainerMasker {
             self.0 = Stage::Container(come?);
         }
         match &self.0 {
-            Stage::Process(process) => process.mask(path, directory),
+            Stage::Process(process) => process.hand()?.mask(path, directory),
             Stage::Container(container) => container.mask(path, directory),
             _ => Err(io::ErrorKind::BrokenPipe.into()),
         }
@@ -95,6 +100,10 @@ fn may_enter(inside: &Namespaces) -> io::Result<bool> {
     Ok(rustix::process::geteuid().is_root() || !inside.is_own_user()?)
 }
 
-fn enter(inside: &Namespaces) -> io::Result<HandProcess> {
-    HandProcess::start(inside, &[], || Empties::open(EMPTY_FILE, EMPTY_DIRECTORY))
+/// A process of ours in the container's mounts, which may attach others there.
+///
+/// # Errors
+/// It has no rights there.
+pub(crate) fn enter(inside: &Namespaces) -> io::Result<HandProcess> {
+    HandProcess::start(inside, (EMPTY_FILE, EMPTY_DIRECTORY), May::Attach)
 }

@@ -135,7 +135,7 @@ pub(crate) fn installed(guest: &Path) -> CapabilityState {
     }
     CapabilityState::Missing {
         cause: format!("{} is not there", guest.display()),
-        fix: "install palisade-guest beside palisade".into(),
+        fix: "install palisade-guest beside palisade (docs/containers.md)".into(),
     }
 }
 

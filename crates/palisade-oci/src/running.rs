@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use palisade_boundary::{AgentEvent, BoundarySpec, Masker, Request, Running, StartError};
-use palisade_guest::hand::Namespaces;
+use palisade_guest::hand::{HandProcess, Namespaces};
 use palisade_guest::handover::{Message, receive};
 use palisade_protocol::{EgressEndpoint, InitEvent, InitRequest, SetupStep};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -16,13 +16,15 @@ use rustix::net::{SendFlags, SocketFlags, accept_with, send, sockopt};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
 use crate::api::Api;
-use crate::backend::window;
+use crate::backend::{half_of_memory, window};
 use crate::counters::Counters;
 use crate::engine::{Engine, cannot};
 use crate::flags::Wanted;
 use crate::folder::SessionFolder;
-use crate::masker::{ContainerMasker, HandContainer};
-use crate::{inspect, launch, podman, stale};
+use crate::masker::{ContainerMasker, HandContainer, enter};
+use crate::tree::Mount;
+use crate::vanished::Place;
+use crate::{inspect, late, launch, podman, stale, vanished};
 
 /// How long an engine may take to start a container. It takes a quarter of a second; on a busy machine many times that.
 const START_DEADLINE: Duration = Duration::from_secs(60);
@@ -47,6 +49,12 @@ pub(crate) struct Parts {
     /// Where the guest calls.
     pub(crate) listener: OwnedFd,
     pub(crate) wanted: Wanted,
+    /// What palisade's own hand lays before the agent starts, where it has one.
+    pub(crate) late: Option<Vec<Mount>>,
+    /// Whether files are whose they are on the host.
+    pub(crate) keeps_owners: bool,
+    /// What the engine masks, as it was.
+    pub(crate) masked: Vec<Place>,
 }
 
 /// See the module.
@@ -67,6 +75,8 @@ pub(crate) struct ContainerRunning {
     ended: bool,
     /// Where more may have to be masked.
     inside: Option<Namespaces>,
+    /// Who has been there already.
+    hand: Option<HandProcess>,
     /// Removes what others left over, meanwhile.
     stale: Option<JoinHandle<()>>,
 }
@@ -87,6 +97,7 @@ impl ContainerRunning {
             counters: Counters::default(),
             ended: false,
             inside: None,
+            hand: None,
             stale: None,
         })
     }
@@ -146,6 +157,27 @@ impl ContainerRunning {
         inspect::check(&account, wanted)
     }
 
+    /// What the engine cannot mount, and all masks, where palisade is run by root.
+    fn lay_late(&mut self) -> Result<(), StartError> {
+        let (Some(late), Some(inside)) = (self.parts.late.take(), &self.inside) else {
+            return match self.parts.late {
+                Some(_) => Err(cannot(
+                    "show the workspace inside".into(),
+                    "the guest handed no namespaces out".into(),
+                )),
+                None => Ok(()),
+            };
+        };
+        let what = || "enter the container's mounts".to_owned();
+        let process = enter(inside).map_err(|e| cannot(what(), e.to_string()))?;
+        let hand = process.hand().map_err(|e| cannot(what(), e.to_string()))?;
+        let Parts { wanted, folder, .. } = &self.parts;
+        let (spec, memory) = (&wanted.spec, half_of_memory());
+        late::lay(hand, &late, spec, folder, memory, self.parts.keeps_owners)?;
+        self.hand = Some(process);
+        Ok(())
+    }
+
     fn failed_step(&self, step: SetupStep, index: u32, errno: i32) -> StartError {
         failed_step(&self.parts.wanted.spec, step, index, errno)
     }
@@ -195,6 +227,8 @@ impl Running for ContainerRunning {
         closed.map_err(|e| cannot("close the session's socket".into(), e.to_string()))?;
         let endpoint = self.wait_for_sockets(&control)?;
         self.check()?;
+        vanished::check(&self.parts.masked)?;
+        self.lay_late()?;
         self.control = Some(control);
         if let Some(process) = self.process() {
             self.counters = Counters::of(process, self.parts.wanted.spec.limits);
@@ -253,6 +287,9 @@ impl Running for ContainerRunning {
     }
 
     fn masker(&mut self) -> io::Result<Option<Box<dyn Masker>>> {
+        if let Some(hand) = self.hand.take() {
+            return Ok(Some(Box::new(ContainerMasker::of(hand))));
+        }
         let Some(inside) = self.inside.take() else {
             return Ok(None);
         };

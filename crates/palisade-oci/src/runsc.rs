@@ -33,7 +33,7 @@ use self::running::{GvisorRunning, Parts};
 use self::streams::Streams;
 use crate::backend::{check_identity, guest_plan, has_terminal, real_guest};
 use crate::engine::cannot;
-use crate::tree::{Layout, lay_out};
+use crate::tree::{Layout, lay_out_with_overlays};
 
 /// What a policy says of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,7 +92,7 @@ impl Backend for GvisorBackend {
         check_identity(&spec.identity)?;
         platform::check(self.settings.platform)?;
         let guest = real_guest(&self.guest)?;
-        let layout = lay_out(&spec.tree, true)?;
+        let layout = lay_out_with_overlays(&spec.tree)?;
         let made = |e: std::io::Error| cannot("make the session's folder".into(), e.to_string());
         let place = Place::make(&self.base).map_err(made)?;
         let plan = GuestPlan {

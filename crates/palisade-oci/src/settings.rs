@@ -12,6 +12,10 @@ pub struct Settings {
     pub engine: Engine,
     /// The runtime the engine is told to use, where one is named.
     pub runtime: Option<String>,
+    /// The image that is the root, where it is not the host's system.
+    pub image: Option<String>,
+    /// Whether files are whose they are on the host: the agent is a user that the person named.
+    pub keeps_owners: bool,
 }
 
 /// What the choice of an engine depends on, as far as it is the caller's surroundings.

@@ -4,28 +4,36 @@
 //! mounts have the same place.
 
 mod host;
+mod split;
 
 use std::path::{Component, Path, PathBuf};
 
 use palisade_boundary::StartError;
-use palisade_protocol::{Changes, TreeAccess, TreeEntry};
+use palisade_protocol::{Changes, Ownership, TreeAccess, TreeEntry};
 
 use self::host::{Found, merged, submounts, what_is_at};
 use crate::engine::cannot;
+use crate::vanished::Place;
 
 /// The whole tree.
 #[derive(Debug, Default)]
 pub(crate) struct Layout {
     /// By place inside, parents first.
     pub(crate) mounts: Vec<Mount>,
+    /// What palisade's own hand lays over that once the container is there, parents first.
+    pub(crate) late: Vec<Mount>,
     /// Links and folders of the image.
     pub(crate) skeleton: Vec<(PathBuf, Node)>,
     /// Where the agent may write, and whether each is a folder.
     pub(crate) writable: Vec<(PathBuf, bool)>,
     /// Folders in memory that the engine makes on the way to a mount, as root.
     pub(crate) owned: Vec<PathBuf>,
-    /// Whether changes can be kept in memory.
-    scratch: bool,
+    /// Whether overlays are mounted by palisade before there is a sandbox.
+    own_overlays: bool,
+    /// Where a mount of the engine's over what is masked would make something on the host if that is gone by then.
+    pub(crate) masked: Vec<Place>,
+    /// Whether there is a hand: palisade is run by root.
+    by_hand: bool,
 }
 
 /// Something the engine mounts.
@@ -40,14 +48,16 @@ pub(crate) struct Mount {
 pub(crate) enum What {
     /// A path of the host, without what is mounted below it.
     Bind { source: PathBuf, read_only: bool },
+    /// A path of the host with all below it, whose owner's files are shown as the agent's.
+    Mapped { source: PathBuf, read_only: bool },
+    /// The same for a folder of the host whose changes land elsewhere.
+    Layers { source: PathBuf, changes: Changes },
     /// A folder of the host whose changes land in `upper`.
     Overlay {
         source: PathBuf,
         upper: PathBuf,
         work: PathBuf,
     },
-    /// The same with changes in memory, which only some can have.
-    Scratch { source: PathBuf, size: Option<u64> },
     /// Something empty, read-only.
     Empty { directory: bool },
     /// A file of the session's folder, read-only.
@@ -58,20 +68,6 @@ pub(crate) enum What {
         mode: u32,
         exec: bool,
     },
-}
-
-impl What {
-    /// Paths that an engine is told as options of an overlay.
-    fn option_paths(&self) -> Vec<&Path> {
-        match self {
-            Self::Overlay {
-                source,
-                upper,
-                work,
-            } => vec![source, upper, work],
-            _ => Vec::new(),
-        }
-    }
 }
 
 /// What the image holds.
@@ -85,19 +81,41 @@ pub(crate) enum Node {
 ///
 /// # Errors
 /// What a container cannot show, or a mask whose path became a link.
-pub(crate) fn lay_out(tree: &[TreeEntry], scratch: bool) -> Result<Layout, StartError> {
-    let mut layout = Layout {
-        scratch,
+pub(crate) fn lay_out(tree: &[TreeEntry], by_hand: bool) -> Result<Layout, StartError> {
+    let layout = Layout {
+        by_hand,
         ..Layout::default()
     };
-    for entry in tree {
-        layout.add(entry)?;
+    layout.filled(tree)
+}
+
+/// The same for who mounts overlays itself, of all kinds and with all names.
+///
+/// # Errors
+/// As [`lay_out`].
+pub(crate) fn lay_out_with_overlays(tree: &[TreeEntry]) -> Result<Layout, StartError> {
+    let layout = Layout {
+        own_overlays: true,
+        ..Layout::default()
+    };
+    layout.filled(tree)
+}
+
+impl Layout {
+    fn filled(mut self, tree: &[TreeEntry]) -> Result<Self, StartError> {
+        let layout = &mut self;
+        for entry in tree {
+            layout.add(entry)?;
+        }
+        layout
+            .mounts
+            .sort_by_key(|mount| mount.target.components().count());
+        if layout.by_hand {
+            layout.split();
+        }
+        layout.owned = layout.made_on_the_way();
+        Ok(self)
     }
-    layout
-        .mounts
-        .sort_by_key(|mount| mount.target.components().count());
-    layout.owned = layout.made_on_the_way();
-    Ok(layout)
 }
 
 impl Layout {
@@ -113,8 +131,11 @@ impl Layout {
                 source,
                 target,
                 access,
-                ..
-            } => self.bind(source, target, *access == TreeAccess::Read),
+                ownership,
+            } => {
+                let mapped = self.by_hand && *ownership == Ownership::Agent;
+                self.bind(source, target, *access == TreeAccess::Read, mapped)
+            }
             TreeEntry::Mask { path, directory } => self.mask(path, *directory),
             TreeEntry::Tmpfs { path, size, exec } => self.memory(path, *size, 0o755, *exec),
             TreeEntry::Scratch { path, mode } => self.memory(path, None, *mode, true),
@@ -164,7 +185,13 @@ impl Layout {
 
     /// An engine's read-only mount leaves what is mounted below it writable (before docker 25), so each is a mount of its
     /// own here.
-    fn bind(&mut self, source: &Path, target: &Path, read_only: bool) -> Result<(), StartError> {
+    fn bind(
+        &mut self,
+        source: &Path,
+        target: &Path,
+        read_only: bool,
+        mapped: bool,
+    ) -> Result<(), StartError> {
         let failed = |cause: String| {
             cannot(
                 format!("show {} inside as {}", source.display(), target.display()),
@@ -179,6 +206,14 @@ impl Layout {
             Found::File => false,
             Found::Directory => true,
         };
+        if mapped {
+            let source = source.to_path_buf();
+            self.place(target, What::Mapped { source, read_only })?;
+            if !read_only {
+                self.writable.push((target.to_path_buf(), directory));
+            }
+            return Ok(());
+        }
         let mut places = vec![(source.to_path_buf(), target.to_path_buf(), directory)];
         if directory {
             for below in submounts(source).map_err(|e| failed(e.to_string()))? {
@@ -209,25 +244,29 @@ impl Layout {
             cause,
             fix: Some(fix.to_owned()),
         };
-        let what = match changes {
-            Changes::Kept(kept) => What::Overlay {
-                source: source.to_path_buf(),
-                upper: kept.join("upper"),
-                work: kept.join("work"),
-            },
-            Changes::Memory { size } if self.scratch => What::Scratch {
-                source: source.to_path_buf(),
-                size: *size,
-            },
-            Changes::Memory { .. } => {
-                let cause = "a container's overlay cannot keep its changes in memory";
-                return Err(failed(
-                    cause.into(),
-                    "use access = \"review\" and discard what it leaves, or the native boundary",
-                ));
-            }
+        let mounted = submounts(source).map_err(|e| failed(e.to_string(), "try again"))?;
+        if let Some(below) = mounted.first() {
+            let cause = format!(
+                "{} is mounted below it, and an overlay would not show that",
+                below.display()
+            );
+            return Err(failed(cause, "use access = \"read\" or \"write\""));
+        }
+        if self.by_hand || self.own_overlays {
+            let (source, changes) = (source.to_path_buf(), changes.clone());
+            self.place(target, What::Layers { source, changes })?;
+            self.writable.push((target.to_path_buf(), true));
+            return Ok(());
+        }
+        let Changes::Kept(kept) = changes else {
+            let cause = "a container's overlay cannot keep its changes in memory";
+            return Err(failed(
+                cause.into(),
+                "use access = \"review\" and discard what it leaves, run palisade as root, or use the native boundary",
+            ));
         };
-        for path in what.option_paths().into_iter().filter(|_| !self.scratch) {
+        let (upper, work) = (kept.join("upper"), kept.join("work"));
+        for path in [source, &upper, &work] {
             check(path)?;
             if path
                 .as_os_str()
@@ -242,15 +281,15 @@ impl Layout {
                 return Err(failed(cause, "rename it, or use the native boundary"));
             }
         }
-        let mounted = submounts(source).map_err(|e| failed(e.to_string(), "try again"))?;
-        if let Some(below) = mounted.first() {
-            let cause = format!(
-                "{} is mounted below it, and an overlay would not show that",
-                below.display()
-            );
-            return Err(failed(cause, "use access = \"read\" or \"write\""));
-        }
-        self.place(target, what)?;
+        let source = source.to_path_buf();
+        self.place(
+            target,
+            What::Overlay {
+                source,
+                upper,
+                work,
+            },
+        )?;
         self.writable.push((target.to_path_buf(), true));
         Ok(())
     }
@@ -263,9 +302,13 @@ impl Layout {
         };
         let rest = path.strip_prefix(target).unwrap_or(Path::new(""));
         let found = match what {
-            What::Bind { source, .. } | What::Scratch { source, .. } => {
+            What::Bind { source, .. } | What::Mapped { source, .. } => {
                 what_is_at(&below(source, rest))
             }
+            What::Layers { source, changes } => match changes {
+                Changes::Kept(kept) => merged(source, &kept.join("upper"), rest),
+                Changes::Memory { .. } => what_is_at(&below(source, rest)),
+            },
             What::Overlay { source, upper, .. } => merged(source, upper, rest),
             What::Empty { .. } | What::Made { .. } | What::Memory { .. } => return Ok(()),
         };
@@ -281,6 +324,9 @@ impl Layout {
             Found::File => false,
             Found::Directory => true,
         };
+        if let Some(host) = on_the_host(what, rest).filter(|_| !self.by_hand) {
+            self.masked.push(Place::new(host));
+        }
         self.place(path, What::Empty { directory })
     }
 
@@ -332,6 +378,15 @@ fn check(path: &Path) -> Result<(), StartError> {
         return Err(refused("it is no plain absolute path"));
     }
     Ok(())
+}
+
+/// Where a mount within something that is shown would make its place.
+fn on_the_host(what: &What, rest: &Path) -> Option<PathBuf> {
+    match what {
+        What::Bind { source, .. } => Some(below(source, rest)),
+        What::Overlay { upper, .. } => Some(below(upper, rest)),
+        _ => None,
+    }
 }
 
 /// `base` itself for an empty rest: joining that would add a slash.

@@ -66,6 +66,8 @@ pub struct Request<'a> {
     /// The agent's program on the host, as it was found and as it really lies, if it can be run on its own. It is shown
     /// where the policy shows neither: whoever names a program wants it run.
     pub program: Option<(&'a Path, &'a Path)>,
+    /// The search path of the image that is the agent's root. Empty where the host's system is.
+    pub image_path: &'a [PathBuf],
     /// What else is shown, read-only: where it lies on the host and where it is inside.
     pub shown: &'a [(PathBuf, PathBuf)],
     /// Real paths of palisade's own folders, settings and state. Whoever can write there writes the next policy, or the log.
@@ -166,6 +168,7 @@ impl Plan {
                 session: &id,
                 intercepted: &intercepted,
                 extra_ca: &policy.extra_ca,
+                image: policy.image().is_some(),
                 gate_connects: !policy.credentials.is_empty(),
             },
         )?;
@@ -189,7 +192,10 @@ impl Plan {
         } else {
             &workspace
         };
-        let visible = |folder: &Path| is_shown(&tree, folder) || program.flatten() == Some(folder);
+        let in_image = |folder: &Path| request.image_path.iter().any(|own| own == folder);
+        let visible = |folder: &Path| {
+            is_shown(&tree, folder) || program.flatten() == Some(folder) || in_image(folder)
+        };
         let environment = environment(request, &account, visible, directory, &id, bundles);
         let proxy = policy.upstream_proxy.as_ref();
         Ok(Self {

@@ -33,6 +33,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) intercepted: &'a [&'a HostPattern],
     /// The operator's own roots, PEM.
     pub(crate) extra_ca: &'a str,
+    /// Whether the inside's system is that of an image.
+    pub(crate) image: bool,
     /// Whether the gate itself connects to servers: for interception, or to fetch a credential.
     pub(crate) gate_connects: bool,
 }
@@ -64,14 +66,19 @@ impl Trust {
         let found = HostTrust::read(host).map_err(unreadable)?;
         let own = authority.as_ref().map_or("", |own| own.certificate_pem());
         let connects = intercepts || wanted.gate_connects;
+        let added = format!("{}{own}", wanted.extra_ca);
         Ok(Self {
             roots: if connects {
                 [found.bundle(), wanted.extra_ca.as_bytes()].concat()
             } else {
                 Vec::new()
             },
-            tree: found.tree(format!("{}{own}", wanted.extra_ca).as_bytes()),
-            in_store: found.has_store(),
+            tree: if wanted.image {
+                found.tree_of_image(added.as_bytes())
+            } else {
+                found.tree(added.as_bytes())
+            },
+            in_store: wanted.image || found.has_store(),
             authority,
         })
     }
@@ -122,6 +129,7 @@ mod tests {
             session: &session,
             intercepted: &patterns.iter().collect::<Vec<_>>(),
             extra_ca,
+            image: false,
             gate_connects,
         };
         Trust::new(host.path(), &wanted).unwrap()

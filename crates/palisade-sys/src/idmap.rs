@@ -47,6 +47,45 @@ pub fn user_namespace(user: IdPair, group: IdPair) -> io::Result<OwnedFd> {
     made.map(OwnedFd::from)
 }
 
+/// User namespaces that show files of other owners as one agent's, one for each owner met.
+#[derive(Debug)]
+pub struct Owners {
+    agent: (u32, u32),
+    made: Vec<((u32, u32), OwnedFd)>,
+}
+
+impl Owners {
+    /// For an agent with these ids.
+    pub fn new(agent: (u32, u32)) -> Self {
+        Self {
+            agent,
+            made: Vec::new(),
+        }
+    }
+
+    /// The one for this owner, or none where that is the agent.
+    ///
+    /// # Errors
+    /// As [`user_namespace`].
+    pub fn of(&mut self, owner: (u32, u32)) -> io::Result<Option<&OwnedFd>> {
+        if owner == self.agent {
+            return Ok(None);
+        }
+        let known = self.made.iter().position(|(made, _)| *made == owner);
+        let index = match known {
+            Some(index) => index,
+            None => {
+                let pair = |inside, outside| IdPair { inside, outside };
+                let namespace =
+                    user_namespace(pair(owner.0, self.agent.0), pair(owner.1, self.agent.1))?;
+                self.made.push((owner, namespace));
+                self.made.len() - 1
+            }
+        };
+        Ok(self.made.get(index).map(|(_, namespace)| namespace))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsRawFd;

@@ -93,8 +93,7 @@ impl Lab {
         }
     }
 
-    /// With each session in a container of docker where `DOCKER_HOST` says, or of podman with the settings that are named. Run by
-    /// root, the workspace is an ordinary user's, since an agent is never root.
+    /// With each session in a container of docker where `DOCKER_HOST` says, or of podman with the settings that are named.
     fn contained(mut self, binary: &str) -> Self {
         self.put_guest_beside(binary);
         self.contained = true;
@@ -103,7 +102,6 @@ impl Lab {
             _ => ["version", "--format", "{{.Server.Version}}"],
         };
         self.outside(self.engine()).args(answers).run().expect(0);
-        self.give_workspace_away();
         self
     }
 
@@ -200,7 +198,7 @@ impl Lab {
     }
 
     fn owner_of(&self, path: &Path) -> Identity {
-        if (self.contained || self.sandboxed) && path.starts_with(self.workspace()) {
+        if self.sandboxed && path.starts_with(self.workspace()) {
             Identity::User
         } else {
             self.who

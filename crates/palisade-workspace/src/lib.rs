@@ -53,6 +53,6 @@ pub use plan::{ShownPath, WorkspacePlan, is_shown, workspace_tree};
 pub use protect::held_in_place;
 pub use secret_text::looks_like_secret;
 pub use spelling::leads_past;
-pub use system::{TreeError, system_tree};
+pub use system::{TreeError, image_tree, system_tree};
 pub use trust::{EXTRA_ROOTS, HostTrust, PHP_SETTINGS, TRUST_BUNDLE, WGET_SETTINGS, trust_tree};
 pub use variables::{Holds, SESSION_VARIABLES};

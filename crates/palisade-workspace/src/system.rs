@@ -43,6 +43,19 @@ pub fn system_tree(host: &Path, account: &AgentAccount) -> Result<Vec<TreeEntry>
     Ok(entries)
 }
 
+/// The same where the system is that of an image: what is made up for the session, and nothing of the host's.
+pub fn image_tree(account: &AgentAccount) -> Vec<TreeEntry> {
+    let mut entries = account.files();
+    entries.extend([TreeEntry::Proc, TreeEntry::Dev]);
+    entries.extend([
+        scratch(Path::new("/tmp"), 0o1777),
+        scratch(Path::new("/run"), 0o755),
+        scratch(Path::new("/var/tmp"), 0o1777),
+        scratch(account.home(), 0o700),
+    ]);
+    entries
+}
+
 /// Where an inside path lies on the host.
 pub(crate) fn on_host(host: &Path, inside: &Path) -> PathBuf {
     host.join(inside.strip_prefix("/").unwrap_or(inside))
@@ -89,10 +102,6 @@ fn made_up(home: &Path) -> [TreeEntry; 9] {
         path: path.into(),
         target: target.into(),
     };
-    let scratch = |path: &Path, mode| TreeEntry::Scratch {
-        path: path.into(),
-        mode,
-    };
     [
         TreeEntry::Proc,
         TreeEntry::Dev,
@@ -106,6 +115,13 @@ fn made_up(home: &Path) -> [TreeEntry; 9] {
         link("/var/lock", "/run"),
         scratch(home, 0o700),
     ]
+}
+
+fn scratch(path: &Path, mode: u32) -> TreeEntry {
+    TreeEntry::Scratch {
+        path: path.into(),
+        mode,
+    }
 }
 
 /// Shows the paths of one open folder of the host.

@@ -121,6 +121,23 @@ impl HostTrust {
     }
 }
 
+impl HostTrust {
+    /// The same for the root of an image, which nobody has looked into: the bundle lies at every place where some distribution
+    /// keeps it. A virtual machine for Java has its own store in a place of the image's choice, which is left alone.
+    pub fn tree_of_image(&self, extra_pem: &[u8]) -> Vec<TreeEntry> {
+        if extra_pem.is_empty() {
+            return Vec::new();
+        }
+        let bundle = [&self.bundle, extra_pem].concat();
+        let mut entries = vec![file(EXTRA_ROOTS, extra_pem.to_vec())];
+        let is_file = |entry: &TreeEntry| matches!(entry, TreeEntry::File { .. });
+        entries.extend(browser::policies(extra_pem).into_iter().filter(is_file));
+        let places = BUNDLES.into_iter().chain([TRUST_BUNDLE]);
+        entries.extend(places.map(|place| file(place, bundle.clone())));
+        entries
+    }
+}
+
 /// [`HostTrust::read`] and [`HostTrust::tree`] in one, for who needs nothing else of them.
 ///
 /// # Errors

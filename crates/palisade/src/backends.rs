@@ -16,6 +16,7 @@ use palisade_workspace::WorkspaceAccess;
 
 use crate::failure::Failure;
 use crate::surroundings::Surroundings;
+use crate::terminal_text::harmless;
 
 /// Names of all backends, for messages.
 pub(crate) const NAMES: [&str; 3] = ["native", CONTAINER, GVISOR];
@@ -54,15 +55,6 @@ pub(crate) fn of_policy(
     policy: &Effective,
     here: &Surroundings,
 ) -> Result<Box<dyn Backend>, Failure> {
-    if let Some(root) = &policy.container.root
-        && root.value != ContainerRoot::Host
-    {
-        let source = &root.source;
-        return Err(Failure::new(format!(
-            "{source}: the root of a container is the host's system"
-        ))
-        .hint("write `root = \"host\"`"));
-    }
     by_name(name_of(policy), here, &policy.container, &policy.gvisor)
 }
 
@@ -82,7 +74,27 @@ fn settings(container: &ContainerSettings) -> Settings {
             .runtime
             .as_ref()
             .map(|runtime| runtime.value.clone()),
+        keeps_owners: container.user.is_some(),
+        image: container.root.as_ref().and_then(|root| match &root.value {
+            ContainerRoot::Image(image) => Some(image.clone()),
+            ContainerRoot::Host => None,
+        }),
     }
+}
+
+/// Where the programs of the image are that is the agent's root. None where the host's system is.
+pub(crate) fn image_path(policy: &Effective) -> Result<Vec<PathBuf>, Failure> {
+    let Some(image) = policy.image() else {
+        return Ok(Vec::new());
+    };
+    let engine = settings(&policy.container).engine;
+    palisade_oci::search_path(engine, image).map_err(|error| {
+        let failure = Failure::new(&error);
+        match &error.fix {
+            Some(fix) => failure.hint(harmless(fix)),
+            None => failure,
+        }
+    })
 }
 
 fn is_installed(engine: Engine) -> bool {
@@ -109,40 +121,23 @@ fn gvisor_settings(written: &Gvisor) -> GvisorSettings {
     settings
 }
 
-/// Who the agent is with that backend. Containers and gVisor have no id-mapped mounts, so run by root the agent is the owner of the
-/// workspace.
+/// Who the agent is with that backend. A container's ids are the host's.
 pub(crate) fn user_of(policy: &Effective, here: &Surroundings) -> Result<User, Failure> {
-    let workspace = &policy.workspace.value;
+    let user = here.user.clone();
     let name = name_of(policy);
-    if ![CONTAINER, GVISOR].contains(&name) {
-        return Ok(here.user.clone());
+    if name == GVISOR {
+        return owner_of_workspace(policy, user);
     }
-    if let Some(named) = policy.container.user.as_ref().filter(|_| name == CONTAINER) {
+    if name != CONTAINER {
+        return Ok(user);
+    }
+    if let Some(named) = &policy.container.user {
         return named_user(named, policy, here);
     }
-    if !rustix::process::geteuid().is_root() {
-        return Ok(here.user.clone());
-    }
-    let found = std::fs::metadata(workspace).map_err(|error| {
-        Failure::new(format!(
-            "find the owner of {}: {error}",
-            workspace.display()
-        ))
-    })?;
-    let (uid, gid) = (found.uid(), found.gid());
-    if uid == 0 || gid == 0 {
-        let workspace = workspace.display();
-        return Err(Failure::new(format!(
-            "with this boundary the agent is the owner of its workspace, and {workspace} is owned by root, which an agent never is"
-        ))
-        .hint("give the folder to an ordinary user (chown), run palisade as one, or use the native boundary"));
-    }
     Ok(User {
-        uid,
-        gid,
-        host_uid: uid,
-        host_gid: gid,
-        ..here.user.clone()
+        uid: user.host_uid,
+        gid: user.host_gid,
+        ..user
     })
 }
 
@@ -175,6 +170,35 @@ fn named_user(
 fn name_of(policy: &Effective) -> &str {
     let named = policy.backend.as_ref();
     named.map_or("native", |named| &named.value)
+}
+
+/// gVisor has no id-mapped mounts, so run by root the agent is the owner of the workspace.
+fn owner_of_workspace(policy: &Effective, user: User) -> Result<User, Failure> {
+    let workspace = &policy.workspace.value;
+    if !rustix::process::geteuid().is_root() {
+        return Ok(user);
+    }
+    let found = std::fs::metadata(workspace).map_err(|error| {
+        Failure::new(format!(
+            "find the owner of {}: {error}",
+            workspace.display()
+        ))
+    })?;
+    let (uid, gid) = (found.uid(), found.gid());
+    if uid == 0 || gid == 0 {
+        let workspace = workspace.display();
+        return Err(Failure::new(format!(
+            "with this boundary the agent is the owner of its workspace, and {workspace} is owned by root, which an agent never is"
+        ))
+        .hint("give the folder to an ordinary user (chown), run palisade as one, or use the native boundary"));
+    }
+    Ok(User {
+        uid,
+        gid,
+        host_uid: uid,
+        host_gid: gid,
+        ..user
+    })
 }
 
 /// The first program of this name that `PATH` leads to.

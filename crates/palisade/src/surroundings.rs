@@ -69,12 +69,25 @@ impl Surroundings {
 
 impl Surroundings {
     /// The variables a session may need: those the policy passes, and those that tell where programs are. To be called
-    /// after the credentials' variables have been taken.
-    pub(crate) fn environment(&self, policy: &Effective) -> Vec<(OsString, OsString)> {
+    /// after the credentials' variables have been taken. Programs are looked for where `first` says first.
+    pub(crate) fn environment(
+        &self,
+        policy: &Effective,
+        first: &[PathBuf],
+    ) -> Vec<(OsString, OsString)> {
         let passed = policy.environment.pass.keys().map(String::as_str);
         let names: BTreeSet<&str> = passed.chain(["PATH", "SHELL"]).collect();
         let value = |name: &str| Some((name.into(), std::env::var_os(name)?));
-        names.into_iter().filter_map(value).collect()
+        let mut found: Vec<(OsString, OsString)> = names.into_iter().filter_map(value).collect();
+        if !first.is_empty() {
+            let own = std::env::var_os("PATH").unwrap_or_default();
+            let all = first.iter().cloned().chain(std::env::split_paths(&own));
+            // Joining fails only for a folder with a colon in its name, which splitting cannot yield.
+            let joined = std::env::join_paths(all).unwrap_or(own.clone());
+            found.retain(|(name, _)| name != "PATH");
+            found.push(("PATH".into(), joined));
+        }
+        found
     }
 
     /// Where what outlives this session is kept, links resolved.

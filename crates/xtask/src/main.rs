@@ -31,7 +31,7 @@ cargo xtask COMMAND
   tidy                         check what no compiler checks: imports, sizes, words, generated files
   schema                       write the JSON schema of the policy format
   fuzz [TARGET] [--seconds N]  run the fuzz targets, or one of them
-  bench [start|memory|inside|gate]
+  bench [start|memory|inside|boundaries|workspace|gate]
                                measure against bubblewrap, sandbox-runtime, a direct connection and other proxies
 ";
 

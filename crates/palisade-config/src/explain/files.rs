@@ -48,8 +48,12 @@ fn in_words(policy: &Effective) -> String {
 }
 
 pub(super) fn files(policy: &Effective) -> Vec<String> {
+    let system = match policy.image() {
+        Some(image) => format!("read-only: the image {image}, and nothing of the host's system"),
+        None => "read-only: the host's programs and libraries (/usr, /bin, /lib, /opt, named parts of /etc)".to_owned(),
+    };
     let mut lines = vec![
-        "read-only: the host's programs and libraries (/usr, /bin, /lib, /opt, named parts of /etc)".to_owned(),
+        system,
         "empty, gone with the session: the home folder, /tmp, /run".to_owned(),
     ];
     lines.extend(policy.shown.iter().map(|shown| {

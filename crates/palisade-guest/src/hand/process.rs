@@ -1,8 +1,8 @@
 //! The hand as a process of the supervisor's own, for whoever has rights in the boundary's namespaces.
 
+use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::path::Path;
+use std::os::fd::{AsFd, AsRawFd};
 
 use palisade_sys::clone::{Child, spawn};
 use palisade_sys::process::close_all_from;
@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Signal, WaitId, WaitIdOptions, set_parent_process_death_signal, waitid};
 
-use super::{Empties, Hand, Namespaces, serve};
+use super::{Empties, Hand, May, Namespaces, serve};
 
 /// A process that serves, ended and waited for when this is dropped, and by the kernel where the supervisor is killed.
 #[derive(Debug)]
@@ -21,28 +21,23 @@ pub struct HandProcess {
 }
 
 impl HandProcess {
-    /// Starts it. `prepare` runs inside before it serves, and has these descriptors too; it neither allocates nor locks.
+    /// Starts it, with what masks are copies of at these paths inside.
     ///
     /// # Errors
-    /// The process cannot be made, may not enter, or `prepare` failed.
+    /// The process cannot be made, may not enter, or finds nothing there.
     pub fn start(
         inside: &Namespaces,
-        descriptors: &[BorrowedFd<'_>],
-        prepare: impl FnOnce() -> rustix::io::Result<Empties>,
+        (file, directory): (&CStr, &CStr),
+        may: May,
     ) -> io::Result<Self> {
         let kind = SocketType::SEQPACKET;
         let (control, theirs) = socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
         let own = inside.is_own_user()?;
-        let mut kept = vec![
-            theirs.as_raw_fd(),
-            inside.user.as_raw_fd(),
-            inside.mount.as_raw_fd(),
-        ];
-        kept.extend(descriptors.iter().map(AsRawFd::as_raw_fd));
+        let mut kept = [&theirs, &inside.user, &inside.mount].map(AsRawFd::as_raw_fd);
         kept.sort_unstable();
         let child = spawn(0, || {
-            let entered = enter(inside, own, &kept).and_then(|()| prepare());
-            serve(&theirs, entered)
+            let entered = enter(inside, own, &kept).and_then(|()| Empties::open(file, directory));
+            serve(&theirs, entered, may)
         })?;
         drop(theirs);
         let hand = Some(Hand(control));
@@ -51,15 +46,11 @@ impl HandProcess {
         Ok(process)
     }
 
-    /// See [`Hand::mask`].
+    /// The supervisor's end.
     ///
     /// # Errors
-    /// The same.
-    pub fn mask(&self, path: &Path, directory: bool) -> io::Result<bool> {
-        self.hand()?.mask(path, directory)
-    }
-
-    fn hand(&self) -> io::Result<&Hand> {
+    /// None while it lives.
+    pub fn hand(&self) -> io::Result<&Hand> {
         self.hand.as_ref().ok_or_else(|| Errno::BADF.into())
     }
 }

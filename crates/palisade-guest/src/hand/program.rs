@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
-use super::{Empties, serve};
+use super::{Empties, May, serve};
 use crate::handover::receive;
 
 /// What is left once it has entered: mounting, and looking at names in folders that are the agent's alone.
@@ -23,7 +23,7 @@ pub const EMPTY_DIRECTORY: &std::ffi::CStr = c"/run/palisade/folder";
 
 /// Its whole life. Yields its exit status.
 pub(crate) fn run(control: &OwnedFd) -> u8 {
-    serve(control, enter(control))
+    serve(control, enter(control), May::Mask)
 }
 
 fn enter(control: &OwnedFd) -> rustix::io::Result<Empties> {

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use palisade_boundary::{Identity, StartError};
 use palisade_protocol::{Ownership, TreeAccess};
-use palisade_sys::idmap::{IdPair, user_namespace};
+use palisade_sys::idmap::Owners;
 use palisade_sys::mount::{Attributes, set_attributes};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat};
 use rustix::io::Errno;
@@ -26,11 +26,8 @@ pub(crate) enum Opener {
     Supervisor(Mapper),
 }
 
-/// Makes id-mapped trees, one user namespace for each owner met.
-pub(crate) struct Mapper {
-    identity: Identity,
-    made: Vec<((u32, u32), OwnedFd)>,
-}
+/// Makes id-mapped trees.
+pub(crate) struct Mapper(Owners);
 
 impl Opener {
     /// For an agent with this identity; `own` says whether that is the caller's own.
@@ -38,10 +35,7 @@ impl Opener {
         if own {
             return Self::Child;
         }
-        Self::Supervisor(Mapper {
-            identity: identity.clone(),
-            made: Vec::new(),
-        })
+        Self::Supervisor(Mapper(Owners::new((identity.host_uid, identity.host_gid))))
     }
 
     /// A host path to be shown, and whether it is a directory.
@@ -90,36 +84,17 @@ impl Mapper {
             private: true,
             owners: None,
         };
-        let agent = (self.identity.host_uid, self.identity.host_gid);
-        let Some(owner) = owner.filter(|owner| *owner != agent) else {
+        let owners = owner.map(|owner| self.0.of(owner)).transpose();
+        let owners = owners
+            .map_err(|e| cannot("map the owner of files to the agent".into(), os(&e)))?
+            .flatten();
+        let Some(owners) = owners else {
             set_attributes(tree.as_fd(), attributes, true).map_err(|e| failed(&e))?;
             return Ok(tree);
         };
-        let owners = self.namespace(owner)?;
         attributes.owners = Some(owners.as_fd());
         set_attributes(tree.as_fd(), attributes, true).map_err(|e| refused_mapping(path, &e))?;
         Ok(tree)
-    }
-
-    fn namespace(&mut self, owner: (u32, u32)) -> Result<&OwnedFd, StartError> {
-        let known = self.made.iter().position(|(made, _)| *made == owner);
-        let index = match known {
-            Some(index) => index,
-            None => {
-                let pair = |inside, outside| IdPair { inside, outside };
-                let namespace = user_namespace(
-                    pair(owner.0, self.identity.host_uid),
-                    pair(owner.1, self.identity.host_gid),
-                )
-                .map_err(|e| cannot("map the owner of files to the agent".into(), os(&e)))?;
-                self.made.push((owner, namespace));
-                self.made.len() - 1
-            }
-        };
-        self.made
-            .get(index)
-            .map(|(_, namespace)| namespace)
-            .ok_or_else(|| cannot("map the owner of files".into(), "lost the mapping".into()))
     }
 }
 

@@ -4,14 +4,9 @@ use palisade_boundary::StartError;
 
 use super::Engine;
 
-/// How one comes by the engine's program.
-pub(super) fn install(engine: Engine) -> String {
-    let package = match engine {
-        Engine::Docker => "docker (Debian: docker.io)",
-        Engine::Podman => "podman (Debian: podman, and uidmap for use without root)",
-    };
-    format!("install {package}, or use the native boundary")
-}
+/// How one comes by an engine.
+pub(super) const INSTALL: &str = "install docker (Debian: docker.io) or podman (Debian: podman, and uidmap for use without root), or use the \
+                                  native boundary";
 
 /// The engine's own words, and what to do where they are known.
 pub(super) fn explained(engine: Engine, what: &str, words: &str) -> StartError {

@@ -145,13 +145,16 @@ impl Bundle<'_> {
         let own = self.place.folder();
         let target = &mount.target;
         let built = match &mount.what {
-            What::Bind { source, read_only } => bind(source, target, *read_only),
+            // There are no mapped ids here: `lay_out_with_overlays` makes none of those.
+            What::Bind { source, read_only } | What::Mapped { source, read_only } => {
+                bind(source, target, *read_only)
+            }
             What::Empty { directory } => bind(&own.empty(*directory), target, true),
             What::Made { content } => {
                 let file = own.make_file(number, content).map_err(|e| e.to_string())?;
                 bind(&file, target, true)
             }
-            What::Overlay { .. } | What::Scratch { .. } => {
+            What::Overlay { .. } | What::Layers { .. } => {
                 bind(&self.place.layer(number).join("merged"), target, false)
             }
             What::Memory { size, mode, exec } => {

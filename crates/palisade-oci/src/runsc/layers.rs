@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use palisade_boundary::{Identity, StartError};
+use palisade_protocol::Changes;
 use palisade_sys::clone::enter_new_mounts;
 use rustix::mount::{
     MountFlags, MountPropagationFlags, mount as mount_kind, mount_bind, mount_change,
@@ -18,7 +19,7 @@ use crate::tree::{Layout, What};
 
 /// Whether there are any.
 pub(super) fn are_wanted(layout: &Layout) -> bool {
-    let overlay = |what: &What| matches!(what, What::Overlay { .. } | What::Scratch { .. });
+    let overlay = |what: &What| matches!(what, What::Layers { .. });
     layout.mounts.iter().any(|mount| overlay(&mount.what))
 }
 
@@ -40,30 +41,23 @@ pub(super) fn mount(place: &Place, layout: &Layout, agent: &Identity) -> Result<
         .map_err(|e| cannot("make a mount namespace".into(), e.to_string()))?;
     for (number, mount) in layout.mounts.iter().enumerate() {
         let layer = place.layer(number);
-        let mounted = match &mount.what {
-            What::Overlay {
-                source,
-                upper,
-                work,
-            } => kept(&layer, upper, work).and_then(|()| over(&layer, source)),
-            What::Scratch { source, size } => {
-                in_memory(&layer, source, *size, agent).and_then(|()| over(&layer, source))
-            }
-            _ => Ok(()),
+        let What::Layers { source, changes } = &mount.what else {
+            continue;
         };
+        let mounted = match changes {
+            Changes::Kept(folder) => kept(&layer, folder),
+            Changes::Memory { size } => in_memory(&layer, source, *size, agent),
+        };
+        let mounted = mounted.and_then(|()| over(&layer, source));
         mounted.map_err(|e| failed(&mount.target, e))?;
     }
     Ok(())
 }
 
-/// Changes are kept in the folder that both lie in.
-fn kept(layer: &Path, upper: &Path, work: &Path) -> io::Result<()> {
-    let kept = upper.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    if work.parent() != Some(kept) {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
+/// Changes are kept in this folder.
+fn kept(layer: &Path, folder: &Path) -> io::Result<()> {
     fs::create_dir_all(layer.join("kept"))?;
-    Ok(mount_bind(kept, layer.join("kept"))?)
+    Ok(mount_bind(folder, layer.join("kept"))?)
 }
 
 /// Changes are kept in memory, and shown as the folder itself is: its owner and permissions are those of the upper.

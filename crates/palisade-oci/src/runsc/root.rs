@@ -38,10 +38,10 @@ pub(super) fn make(root: &Path, layout: &Layout) -> io::Result<()> {
         }
         let path = within(root, &mount.target);
         let directory = match &mount.what {
-            What::Bind { source, .. } => source.is_dir(),
+            What::Bind { source, .. } | What::Mapped { source, .. } => source.is_dir(),
             What::Empty { directory } => *directory,
             What::Made { .. } => false,
-            What::Overlay { .. } | What::Scratch { .. } | What::Memory { .. } => true,
+            What::Overlay { .. } | What::Layers { .. } | What::Memory { .. } => true,
         };
         if directory {
             fs::create_dir_all(path)?;

@@ -161,3 +161,38 @@ fn changes_in_memory_and_names_that_mean_something_are_refused() {
         assert!(error.cause.contains(words), "{error}");
     }
 }
+
+#[test]
+fn what_the_hand_lays_is_all_that_lies_in_what_it_lays_and_every_mask() {
+    let host = Host::new();
+    let of_host = TreeEntry::Bind {
+        source: host.root.join("ws/sub"),
+        target: "/etc/sub".into(),
+        access: TreeAccess::Read,
+        ownership: Ownership::Host,
+    };
+    let tree = [
+        scratch("/tmp"),
+        host.workspace(),
+        TreeEntry::Bind {
+            source: host.root.join("ws/sub"),
+            target: "/ws/sub".into(),
+            access: TreeAccess::Read,
+            ownership: Ownership::Agent,
+        },
+        of_host,
+        mask("/ws/.env"),
+        mask("/etc/sub/key"),
+        mask("/ws/none"),
+    ];
+    let layout = lay_out(&tree, true).expect("fine");
+    assert_eq!(targets(&layout), ["/tmp", "/ws", "/etc/sub"]);
+    // The workspace's place alone is made for it.
+    assert_eq!(layout.mounts[1].what, What::Empty { directory: true });
+    let late: Vec<_> = layout.late.iter().map(|m| m.target.to_str()).collect();
+    let expected = ["/ws", "/ws/sub", "/ws/.env", "/etc/sub/key"];
+    assert_eq!(late, expected.map(Some));
+    let memory = overlay(&host, Changes::Memory { size: None });
+    let layout = lay_out(&[memory, mask("/ws/.env")], true).expect("fine");
+    assert_eq!((targets(&layout), layout.late.len()), (vec!["/ws"], 2));
+}

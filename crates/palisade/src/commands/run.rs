@@ -88,7 +88,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let report = palisade_session::run(plan, handed, &*backend, &here.state);
     notices.say_held();
     let report = report.map_err(|error| failed(&error))?;
-    finish(args, &here, &id, &report)
+    if let Outcome::NotStarted(errno) = report.outcome {
+        return Err(not_started(args, &here, policy.image(), errno));
+    }
+    Ok(finish(args, &id, &report))
 }
 
 /// The plan of a session of this command.
@@ -111,19 +114,23 @@ pub(super) fn planned_as(
     credentials: &Credentials,
 ) -> Result<Plan, Failure> {
     let id = SessionId::new(SystemTime::now(), random());
+    let image_path = backends::image_path(policy)?;
     let program = command.first().and_then(|name| lone_program(name, here));
+    // What an image's programs are is the image's affair.
+    let program = program.filter(|_| policy.image().is_none());
     let mut plan = Plan::new(
         id.clone(),
         &Request {
             policy,
             argv,
-            environment: &here.environment(policy),
+            environment: &here.environment(policy, &image_path),
             home: &here.home,
             current_dir: &here.current_dir,
             user: &backends::user_of(policy, here)?,
             program: program
                 .as_ref()
                 .map(|(found, real)| (found.as_path(), real.as_path())),
+            image_path: &image_path,
             shown,
             own: &here.own_folders(),
             kept: &here.kept(&id),
@@ -247,12 +254,7 @@ fn say_writable_program(plan: &Plan) {
     }
 }
 
-fn finish(
-    args: &Args,
-    here: &Surroundings,
-    id: &SessionId,
-    report: &Report,
-) -> Result<ExitCode, Failure> {
+fn finish(args: &Args, id: &SessionId, report: &Report) -> ExitCode {
     if !args.quiet {
         if let Outcome::Killed(_, Some(limit)) = &report.outcome {
             eprintln!("palisade: {limit}");
@@ -265,12 +267,7 @@ fn finish(
             eprintln!("{}", changed_line(id, changed));
         }
     }
-    if let Outcome::NotStarted(errno) = report.outcome {
-        return Err(not_started(args, here, errno));
-    }
-    Ok(ExitCode::from(
-        u8::try_from(report.outcome.status()).unwrap_or(FAILED),
-    ))
+    ExitCode::from(u8::try_from(report.outcome.status()).unwrap_or(FAILED))
 }
 
 /// What the agent may have left for the host to run is named before the person's next command runs it.
@@ -334,7 +331,7 @@ fn changed_line(id: &SessionId, changed: &Changed) -> String {
 }
 
 /// Says why the agent's program did not start. The usual reason is that it lies where the policy shows nothing.
-fn not_started(args: &Args, here: &Surroundings, errno: i32) -> Failure {
+fn not_started(args: &Args, here: &Surroundings, image: Option<&str>, errno: i32) -> Failure {
     let program = &args.command[0];
     let shown = harmless(&program.to_string_lossy());
     let cause = std::io::Error::from_raw_os_error(errno);
@@ -346,6 +343,12 @@ fn not_started(args: &Args, here: &Surroundings, errno: i32) -> Failure {
     }
     let failure =
         Failure::new(format!("`{shown}` was not found inside the boundary")).code(NOT_FOUND);
+    if let Some(image) = image {
+        let image = harmless(image);
+        return failure.hint(format!(
+            "the image {image} does not have it where PATH says: name its path, use another image, or show it (`read` under [filesystem])"
+        ));
+    }
     // The folder to show is the one the program really lies in, not the one a link to it lies in.
     match find_on_host(program, here).map(|path| path.canonicalize().unwrap_or(path)) {
         Some(path) => {

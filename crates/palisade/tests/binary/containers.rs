@@ -1,5 +1,7 @@
 //! What only a container can get wrong: the engine, and what it leaves. `cargo xtask test` runs these with a daemon of its own.
 
+mod images;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -103,8 +105,8 @@ each_identity! {
         let path = wrapped(&lab, "[ \"$2\" = run ] && { $REAL create \"${@:4}\"; kill -KILL $PPID; exit 1; }\nexec $REAL \"$@\"");
         let killed = lab.palisade(["run", "--quiet", "--access", "review", "--", "true"]).env("PATH", &path).run();
         assert_ne!(killed.status, 0, "{killed}");
-        // Without root podman keeps changes apart by a mount of its own.
-        let kept = usize::from(!lab.is_rootless());
+        // Root lays the overlay by a process of its own, and without root podman by a mount of its own.
+        let kept = usize::from(!lab.is_rootless() && !rights_in_namespaces(&lab));
         assert_eq!((containers(&lab).len(), folders(&lab), volumes(&lab)), (1, 1, kept));
         lab.palisade(["run", "--quiet", "--", "true"]).run().expect(0);
         assert_eq!((containers(&lab).len(), folders(&lab), volumes(&lab)), (0, 0, 0));
@@ -155,8 +157,10 @@ each_identity! {
         let named = palisade_test_support::Policy::new().tables("[boundary.container]\nengine = \"docker\"");
         let run = |host: &str| lab.run(&named, ["true"]).env("DOCKER_HOST", host).run();
         run("unix:///nonexistent/docker.sock").expect(125).expect_error("systemctl start docker");
-        let none = lab.palisade(["run", "--", "true"]).env("PATH", "/nonexistent").run();
-        none.expect(125).expect_error("there is no program `docker`");
+        let own = format!("[boundary.container]\nengine = {:?}", lab.engine());
+        let own = palisade_test_support::Policy::new().tables(&own);
+        let none = lab.run(&own, ["true"]).env("PATH", "/nonexistent").run();
+        none.expect(125).expect_error(&format!("there is no program `{}`", lab.engine()));
         assert_eq!(folders(&lab), 0);
     }
 
@@ -167,6 +171,51 @@ each_identity! {
         let policy = palisade_test_support::Policy::new().filesystem("read = [\"~/deep/er/shown\"]");
         let script = "cat ~/deep/er/shown/file && touch ~/deep/er/own && ! touch ~/deep/er/shown/own";
         lab.run(&policy, ["sh", "-c", script]).run().expect(0);
+    }
+
+    fn what_scratch_holds_in_memory_counts_as_the_agents_and_is_the_containers_alone(who) {
+        let lab = contained(who)?;
+        let run = |script: &str| {
+            let limited = lab.policy("version = 1\n[limits]\nmemory = \"96MiB\"\n");
+            let words = ["run", "--policy", limited.to_str().unwrap(), "--access", "scratch", "--", "sh", "-c", script];
+            lab.palisade(words).run()
+        };
+        if lab.who() != palisade_test_support::Identity::Root {
+            // What an engine's overlay leaves, only root could remove.
+            run("true").expect(125).expect_error("access = \"review\"");
+            return Ok(());
+        }
+        let fits = "head -c 32M /dev/zero > much && rm -rf README.md && mkdir README.md && chmod 000 README.md && ls -d much";
+        run(fits).expect(0).expect_output("much");
+        assert_eq!(run("head -c 400M /dev/zero > much; ls -s much").status, 137);
+        assert!(!lab.workspace().join("much").exists());
+        // The host sees no such file system, and so nothing can be left.
+        let mounted = || std::fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count();
+        let before = mounted();
+        run("echo > much").expect(0);
+        assert_eq!((mounted(), containers(&lab).len()), (before, 0));
+    }
+
+    fn what_is_removed_before_it_is_masked_is_not_made_again(who) {
+        let lab = contained(who)?;
+        if lab.is_rootless() {
+            return Err(Skip::because("what a rootless engine makes is the user's, as what the user makes", "use docker"));
+        }
+        for access in ["write", "review"] {
+            let secret = lab.write(&lab.workspace().join(".env"), "S3CRET");
+            // Removed after palisade looked and before the engine mounts.
+            let path = wrapped(&lab, &format!("[ \"$2\" = run ] && rm -f {}\nexec $REAL \"$@\"", secret.display()));
+            let run = ["run", "--quiet", "--access", access, "--", "sh", "-c", "touch ran; cat .env"];
+            let done = lab.palisade(run).env("PATH", path).run();
+            if lab.who() == palisade_test_support::Identity::Root {
+                assert!(done.status == 1 && !done.stdout.contains("S3CRET"), "{access}: {done}");
+            } else {
+                done.expect(125).expect_error("was removed on the host while the container was made");
+            }
+            assert!(!secret.exists(), "{access}");
+            let _ = std::fs::remove_file(lab.workspace().join("ran"));
+        }
+        assert_eq!((containers(&lab).len(), folders(&lab)), (0, 0));
     }
 
     fn the_agent_is_the_user_that_the_policy_names(who) {
