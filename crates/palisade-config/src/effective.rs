@@ -45,6 +45,37 @@ pub struct Shown {
     pub source: Source,
 }
 
+/// What is said of gVisor.
+#[derive(Clone, Debug, Default)]
+pub struct Gvisor {
+    /// Its program, where one is named.
+    pub runsc: Option<Sourced<PathBuf>>,
+    /// Its platform, where it is not the program's own choice.
+    pub platform: Option<Sourced<GvisorPlatform>>,
+}
+
+/// How a sandbox of gVisor's comes between programs and the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GvisorPlatform {
+    /// By signals of the kernel's system-call filter.
+    Systrap,
+    /// By a virtual machine.
+    Kvm,
+    /// By `ptrace`.
+    Ptrace,
+}
+
+impl GvisorPlatform {
+    /// As policies and gVisor call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Systrap => "systrap",
+            Self::Kvm => "kvm",
+            Self::Ptrace => "ptrace",
+        }
+    }
+}
+
 /// The environment as the policy has it. The session adds what the boundary needs (`HOME`, `PATH`, the proxy variables).
 ///
 /// `Debug` shows the names alone, since a value may be a token.
@@ -113,6 +144,8 @@ pub struct Effective {
     pub processes: Option<Sourced<u32>>,
     /// The backend, where one is named.
     pub backend: Option<Sourced<String>>,
+    /// How gVisor is run, where it is the backend.
+    pub gvisor: Gvisor,
     /// What the container backend alone is told.
     pub container: ContainerSettings,
     /// Controls that may be held less well than their words say.

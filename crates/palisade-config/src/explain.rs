@@ -114,6 +114,21 @@ fn boundary(policy: &Effective) -> Vec<String> {
         Some(backend) => format!("{} ({})", backend.value, backend.source),
         None => "native (default)".to_owned(),
     }];
+    let gvisor = &policy.gvisor;
+    if let Some(runsc) = &gvisor.runsc {
+        lines.push(format!(
+            "gvisor: {} ({})",
+            runsc.value.display(),
+            runsc.source
+        ));
+    }
+    if let Some(platform) = &gvisor.platform {
+        lines.push(format!(
+            "gvisor: by {} ({})",
+            platform.value.name(),
+            platform.source
+        ));
+    }
     lines.extend(policy.container.lines());
     let accepted = policy.accept_weaker.iter();
     lines.extend(

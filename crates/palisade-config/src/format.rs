@@ -14,12 +14,15 @@ use crate::spanned::Spanned;
 
 mod container;
 mod credential;
+mod gvisor;
 
 pub(crate) use container::{Container, Engine, Root};
 pub(crate) use credential::{
     Credential, Inject, InjectTable, InnerSource, Keyring, OAuth2, Parts, SourceTable, TextOrParts,
     Vault,
 };
+
+pub(crate) use gvisor::{Gvisor, Platform};
 
 /// The only version there is.
 pub(crate) const VERSION: i64 = 1;
@@ -72,6 +75,9 @@ pub(crate) struct Boundary {
         schemars(extend("items" = crate::schema::controls()))
     )]
     pub accept_weaker: Vec<Spanned<String>>,
+    /// How gVisor is run, where it is the backend.
+    #[serde(default)]
+    pub gvisor: Gvisor,
     /// The container backend's own settings.
     pub container: Option<Spanned<Container>>,
 }

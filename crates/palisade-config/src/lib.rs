@@ -59,7 +59,7 @@ mod tighten;
 mod value;
 
 pub use container::{ContainerEngine, ContainerRoot, ContainerSettings};
-pub use effective::{Effective, Environment, Shown, Sourced};
+pub use effective::{Effective, Environment, Gvisor, GvisorPlatform, Shown, Sourced};
 pub use error::PolicyError;
 pub use explain::{Explanation, RuleHeld, Section, describe_injection, explain, rules_held};
 pub use gate_limits::GateLimits;

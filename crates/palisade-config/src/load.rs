@@ -95,6 +95,7 @@ fn finish(
         cpus: draft.cpus,
         processes: draft.processes,
         backend: draft.backend,
+        gvisor: draft.gvisor,
         container: draft.container,
         accept_weaker: draft.accept_weaker,
         accepts_nothing: draft.accepts_nothing,

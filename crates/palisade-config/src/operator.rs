@@ -10,7 +10,7 @@ use palisade_workspace::{Home, Located, PathError, Tmpfs, Volume, WorkspaceAcces
 
 use crate::breadth::{self, Breadth};
 use crate::container::ContainerSettings;
-use crate::effective::{Shown, Sourced};
+use crate::effective::{Gvisor, Shown, Sourced};
 use crate::error::PolicyError;
 use crate::file;
 use crate::gate_limits::GateLimits;
@@ -54,6 +54,7 @@ pub(crate) struct Draft {
     pub backend: Option<Sourced<String>>,
     pub container: ContainerSettings,
     pub accept_weaker: Vec<Sourced<Control>>,
+    pub gvisor: Gvisor,
     /// Where the workspace's own file took back what was accepted.
     pub accepts_nothing: Option<Source>,
     pub workspace: Option<Sourced<Located>>,

@@ -102,6 +102,7 @@ fn widening_key(file: &PolicyFile) -> Option<(&'static str, Range<usize>)> {
     let environment = &file.environment;
     first("extends", &file.extends)
         .or_else(|| Some(("boundary.backend", file.boundary.backend.as_ref()?.span())))
+        .or_else(|| Some(("boundary.gvisor", file.boundary.gvisor.first()?)))
         .or_else(|| first("boundary.accept_weaker", &file.boundary.accept_weaker))
         .or_else(|| {
             Some((

@@ -4,17 +4,18 @@ use std::future::Future;
 use std::io;
 use std::net::{TcpListener as StdTcpListener, UdpSocket as StdUdpSocket};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener as StdUnixListener;
 use std::sync::Arc;
 use std::time::Duration;
 
 use palisade_protocol::{EgressEndpoint, Listener, ListenerKind};
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::{TcpListener, UdpSocket, UnixListener};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::config::GateConfig;
 use crate::dns;
-use crate::listen::{Carries, listen};
+use crate::listen::{Carries, Listening, listen};
 use crate::shared::Shared;
 use crate::summary::{Summary, SummaryHandle};
 
@@ -33,6 +34,9 @@ pub enum ServeError {
     /// A socket of the endpoint is not usable.
     #[error("adopt the {0:?} listener: {1}")]
     Adopt(ListenerKind, #[source] io::Error),
+    /// The socket that connections are relayed to.
+    #[error("adopt the relay's socket: {0}")]
+    AdoptRelay(#[source] io::Error),
     /// An endpoint of a kind this gate does not know.
     #[error("serve an egress endpoint of an unknown kind")]
     Endpoint,
@@ -63,13 +67,17 @@ impl Gate {
         endpoint: EgressEndpoint,
         shutdown: impl Future<Output = ()>,
     ) -> Result<Summary, ServeError> {
-        let EgressEndpoint::Sockets(listeners) = endpoint else {
-            return Err(ServeError::Endpoint);
+        let adopted = match endpoint {
+            EgressEndpoint::Sockets(listeners) => listeners
+                .into_iter()
+                .map(adopt)
+                .collect::<Result<Vec<_>, _>>()?,
+            EgressEndpoint::Relay(socket) => {
+                let listening = unix(socket).map_err(ServeError::AdoptRelay)?;
+                vec![Adopted::Listening(Listening::Relay(listening))]
+            }
+            _ => return Err(ServeError::Endpoint),
         };
-        let adopted = listeners
-            .into_iter()
-            .map(adopt)
-            .collect::<Result<Vec<_>, _>>()?;
         let slots = Arc::new(Semaphore::new(self.shared.limits.connections));
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
@@ -77,14 +85,8 @@ impl Gate {
             let shared = Arc::clone(&self.shared);
             let stopped = stopped.clone();
             match listener {
-                Adopted::Tcp(listener, carries) => {
-                    tasks.spawn(listen(
-                        shared,
-                        listener,
-                        carries,
-                        Arc::clone(&slots),
-                        stopped,
-                    ));
+                Adopted::Listening(listening) => {
+                    tasks.spawn(listen(shared, listening, Arc::clone(&slots), stopped));
                 }
                 Adopted::Dns(socket) => {
                     tasks.spawn(dns::udp::serve(shared, socket, stopped));
@@ -107,27 +109,32 @@ impl Gate {
 }
 
 enum Adopted {
-    Tcp(TcpListener, Carries),
+    Listening(Listening),
     Dns(UdpSocket),
 }
 
 fn adopt(listener: Listener) -> Result<Adopted, ServeError> {
     let kind = listener.kind;
     let adopted = match kind {
-        ListenerKind::Proxy => tcp(listener.socket).map(|l| Adopted::Tcp(l, Carries::Proxy)),
-        ListenerKind::Transparent => {
-            tcp(listener.socket).map(|l| Adopted::Tcp(l, Carries::Transparent))
-        }
+        ListenerKind::Proxy => tcp(listener.socket, Carries::Proxy),
+        ListenerKind::Transparent => tcp(listener.socket, Carries::Transparent),
         ListenerKind::DnsV4 => udp(listener.socket, dns::udp::Family::V4),
         ListenerKind::DnsV6 => udp(listener.socket, dns::udp::Family::V6),
     };
     adopted.map_err(|error| ServeError::Adopt(kind, error))
 }
 
-fn tcp(socket: OwnedFd) -> io::Result<TcpListener> {
+fn tcp(socket: OwnedFd, carries: Carries) -> io::Result<Adopted> {
     let listener = StdTcpListener::from(socket);
     listener.set_nonblocking(true)?;
-    TcpListener::from_std(listener)
+    let listening = Listening::Tcp(TcpListener::from_std(listener)?, carries);
+    Ok(Adopted::Listening(listening))
+}
+
+fn unix(socket: OwnedFd) -> io::Result<UnixListener> {
+    let listener = StdUnixListener::from(socket);
+    listener.set_nonblocking(true)?;
+    UnixListener::from_std(listener)
 }
 
 fn udp(socket: OwnedFd, family: dns::udp::Family) -> io::Result<Adopted> {

@@ -49,6 +49,7 @@ mod pool;
 mod protocols;
 mod record;
 mod refusal;
+mod relay;
 mod resolve;
 mod shared;
 mod socks;

@@ -10,10 +10,11 @@ use palisade_sys::landlock::{self, Ruleset, rights, scopes};
 use palisade_sys::{process, rlimit, seccomp, signal};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitOptions, getpid, setpgid, waitpid};
+use rustix::process::{Gid, Pid, Uid, WaitOptions, getpid, setpgid, waitpid};
 use rustix::termios::tcsetpgrp;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
+use crate::rights::become_without_any;
 use crate::streams::{self, StreamRights};
 use crate::{At, Fault};
 
@@ -25,6 +26,8 @@ const BAD_DESCRIPTOR_STATE: i32 = Errno::BADFD.raw_os_error();
 pub struct AgentPlan {
     /// What is run.
     pub program: Program,
+    /// Whom it becomes on its way, where init stays another and keeps its rights until then.
+    pub identity: Option<(Uid, Gid)>,
     /// Limits of each process.
     pub rlimits: Vec<(rlimit::Resource, u64)>,
     /// The processors it is bound to, where it is.
@@ -66,6 +69,7 @@ pub enum NotStarted {
 pub fn start(plan: &mut AgentPlan, terminal: Option<&OwnedFd>) -> Result<Pid, NotStarted> {
     let AgentPlan {
         program,
+        identity,
         rlimits,
         affinity,
         streams,
@@ -78,6 +82,7 @@ pub fn start(plan: &mut AgentPlan, terminal: Option<&OwnedFd>) -> Result<Pid, No
     let mut child = || {
         let prepared = own_group(terminal)
             .and_then(|()| limit(rlimits, affinity.as_ref()))
+            .and_then(|()| become_another(*identity))
             .and_then(|()| restrict(*landlock, writable, streams))
             .and_then(|()| signals())
             .and_then(|()| close_and_filter(filter));
@@ -106,6 +111,11 @@ fn own_group(terminal: Option<&OwnedFd>) -> Result<(), Fault> {
         Some(terminal) => tcsetpgrp(terminal, getpid()).at(SetupStep::Spawn, 2),
         None => Ok(()),
     }
+}
+
+/// Of this process alone, though it shares init's memory: the kernel keeps identity and rights by thread.
+fn become_another(identity: Option<(Uid, Gid)>) -> Result<(), Fault> {
+    identity.map_or(Ok(()), become_without_any)
 }
 
 fn limit(rlimits: &[(rlimit::Resource, u64)], affinity: Option<&CpuSet>) -> Result<(), Fault> {

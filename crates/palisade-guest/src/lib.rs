@@ -28,6 +28,7 @@ pub mod hand;
 pub mod handover;
 pub mod network;
 pub mod program;
+pub mod relay;
 pub mod rights;
 pub mod serve;
 pub mod start;

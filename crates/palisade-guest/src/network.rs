@@ -17,7 +17,7 @@ use crate::{At, Fault};
 /// Where caught connections arrive. The agent can never take it: it is below 1024. The number itself never shows.
 pub const CAPTURE_PORT: u16 = 1;
 /// DNS (RFC 1035).
-const DNS_PORT: u16 = 53;
+pub(crate) const DNS_PORT: u16 = 53;
 /// Connections that wait to be accepted; the kernel lowers it to its own bound (`net.core.somaxconn`, 4096 by default).
 const BACKLOG: i32 = 4096;
 
@@ -97,7 +97,7 @@ fn proxy(plan: &mut NetworkPlan, ipv6: bool) -> rustix::io::Result<bool> {
     }
 }
 
-fn listen_at(address: SocketAddr) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn listen_at(address: SocketAddr) -> rustix::io::Result<OwnedFd> {
     let socket = make(address, SocketType::STREAM)?;
     bind(&socket, &address)?;
     listen(&socket, BACKLOG)?;
@@ -148,7 +148,7 @@ fn dns(plan: &mut NetworkPlan, ipv6: bool) -> rustix::io::Result<()> {
     Ok(())
 }
 
-fn make(address: SocketAddr, kind: SocketType) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn make(address: SocketAddr, kind: SocketType) -> rustix::io::Result<OwnedFd> {
     let family = if address.is_ipv4() {
         AddressFamily::INET
     } else {

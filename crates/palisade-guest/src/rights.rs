@@ -5,8 +5,8 @@ use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Gid, Uid, set_dumpable_behavior};
 use rustix::thread::{
     CapabilitiesSecureBits, CapabilitySet, CapabilitySets, remove_capability_from_bounding_set,
-    set_capabilities, set_capabilities_secure_bits, set_no_new_privs, set_thread_groups,
-    set_thread_res_gid, set_thread_res_uid,
+    set_capabilities, set_capabilities_secure_bits, set_keep_capabilities, set_no_new_privs,
+    set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 
 use crate::{At, Fault};
@@ -65,6 +65,38 @@ pub fn give_up() -> Result<(), Fault> {
         inheritable: CapabilitySet::empty(),
     };
     set_capabilities(None, none).at(SetupStep::Privileges, 3)
+}
+
+/// Becomes this user and gives up every right, on a kernel without secure bits (gVisor). A user 0 would gain nothing by `execve` there
+/// either: there is nothing left in the bounding set.
+///
+/// # Errors
+/// The kernel refused one of the steps.
+pub fn become_without_any(identity: (Uid, Gid)) -> Result<(), Fault> {
+    become_with(identity, CapabilitySet::empty())
+}
+
+/// Gives up every right but that to signal others, and becomes somebody whom the agent is not: it can neither signal nor trace
+/// this process then.
+///
+/// # Errors
+/// The kernel refused one of the steps.
+pub fn stand_aside(identity: (Uid, Gid)) -> Result<(), Fault> {
+    set_keep_capabilities(true).at(SetupStep::Privileges, 6)?;
+    become_with(identity, CapabilitySet::KILL)?;
+    close_own_memory()
+}
+
+fn become_with(identity: (Uid, Gid), kept: CapabilitySet) -> Result<(), Fault> {
+    set_no_new_privs(true).at(SetupStep::Privileges, 1)?;
+    empty_bounding_set()?;
+    take_identity(Some(identity))?;
+    let sets = CapabilitySets {
+        effective: kept,
+        permitted: kept,
+        inheritable: CapabilitySet::empty(),
+    };
+    set_capabilities(None, sets).at(SetupStep::Privileges, 3)
 }
 
 /// No capability could be gained by execve even without no-new-privileges.

@@ -1,6 +1,6 @@
 //! Init's life after the boundary stands: start the agent, reap, pass on requests, report.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use palisade_protocol::{InitEvent, InitRequest, SetupStep};
 use palisade_sys::process::{close_all_from, kill_everything_else};
@@ -11,20 +11,22 @@ use rustix::net::RecvFlags;
 use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, chdir, kill_process, kill_process_group, wait,
 };
-use rustix::termios::{tcgetwinsize, tcsetpgrp, tcsetwinsize};
+use rustix::termios::{tcgetpgrp, tcgetwinsize, tcsetpgrp, tcsetwinsize};
 
 use crate::agent::NotStarted;
+use crate::relay::Relay;
 use crate::{At, Connection, Fault, Post};
 
 /// `SIGCHLD`, as the number that the descriptor wants.
 const CHILD_CHANGED: i32 = Signal::CHILD.as_raw();
 
-/// Starts the agent and returns when the session is over, with the agent's end where it has ended.
+/// Starts the agent, and the relay beside init where there is one, and returns when the session is over, with the agent's end where it has ended.
 ///
 /// # Errors
 /// A step of the start, or of the waiting, failed.
 pub fn serve(
     post: &Post,
+    relay: Option<Relay>,
     start: impl FnOnce() -> Result<Pid, NotStarted>,
 ) -> Result<Option<InitEvent>, Fault> {
     let children = SignalFd::block(&[CHILD_CHANGED]).at(SetupStep::Spawn, 5)?;
@@ -39,7 +41,14 @@ pub fn serve(
         }
     };
     post.control.tell(InitEvent::Started);
-    let_go(post, &children)?;
+    let_go(post, &children, relay.as_ref())?;
+    // Where the sandbox has the caller's own terminal, that one tells palisade what the keys mean, and knows no group of the inside.
+    let typed_for = post.terminal.as_ref().filter(|_| relay.is_some());
+    if let Some(relay) = relay {
+        // It ends with the process, and where it ends before that there is no way out any more.
+        let thread = std::thread::Builder::new().spawn(|| relay.serve());
+        thread.at(SetupStep::Spawn, 11)?;
+    }
     loop {
         let mut sources = [
             PollFd::new(&children, PollFlags::IN),
@@ -58,7 +67,7 @@ pub fn serve(
                 return Ok(Some(end));
             }
         }
-        if requested && !answer(post, agent) {
+        if requested && !answer(post, agent, typed_for) {
             return Ok(None);
         }
     }
@@ -66,12 +75,17 @@ pub fn serve(
 
 /// What only the agent needs: the standard streams, whose other ends wait for the last holder to close them, and the
 /// working directory, which init's presence would keep busy.
-fn let_go(post: &Post, children: &SignalFd) -> Result<(), Fault> {
+fn let_go(post: &Post, children: &SignalFd, relay: Option<&Relay>) -> Result<(), Fault> {
     use std::os::fd::AsRawFd;
     chdir(c"/").at(SetupStep::Directory, 1)?;
     let control = post.control.0.as_raw_fd();
     let terminal = post.terminal.as_ref().map_or(control, AsRawFd::as_raw_fd);
     let mut kept = [control, terminal, children.as_fd().as_raw_fd()];
+    let Some(relay) = relay else {
+        kept.sort_unstable();
+        return close_all_from(0, &kept).at(SetupStep::Spawn, 6);
+    };
+    let mut kept = [&kept[..], &relay.descriptors()].concat();
     kept.sort_unstable();
     close_all_from(0, &kept).at(SetupStep::Spawn, 6)
 }
@@ -114,9 +128,9 @@ fn finish() {
 }
 
 /// Does what the supervisor asks; `false` when it is gone or no longer makes sense.
-fn answer(post: &Post, agent: Pid) -> bool {
+fn answer(post: &Post, agent: Pid, typed_for: Option<&OwnedFd>) -> bool {
     match post.control.hear(RecvFlags::DONTWAIT) {
-        Ok(Some(InitRequest::Signal { signal })) => pass_on(agent, signal),
+        Ok(Some(InitRequest::Signal { signal })) => pass_on(agent, signal, typed_for),
         Ok(Some(InitRequest::Resume { foreground })) => {
             if let Some(terminal) = post.terminal.as_ref().filter(|_| foreground) {
                 let _ = tcsetpgrp(terminal, agent);
@@ -143,7 +157,7 @@ pub(crate) fn set_window(terminal: impl AsFd, rows: u16, columns: u16) {
 }
 
 /// What a terminal sends, it sends to the whole foreground group; everything else is meant for one process.
-fn pass_on(agent: Pid, signal: i32) {
+fn pass_on(agent: Pid, signal: i32, typed_for: Option<&OwnedFd>) {
     let Some(signal) = Signal::from_named_raw(signal) else {
         return;
     };
@@ -155,7 +169,8 @@ fn pass_on(agent: Pid, signal: i32) {
         Signal::HUP,
     ];
     let _ = if from_a_terminal.contains(&signal) {
-        kill_process_group(agent, signal)
+        let group = typed_for.and_then(|terminal| tcgetpgrp(terminal).ok());
+        kill_process_group(group.unwrap_or(agent), signal)
     } else {
         kill_process(agent, signal)
     };

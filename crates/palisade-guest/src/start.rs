@@ -6,20 +6,22 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use palisade_protocol::{
-    GUEST_PLAN, GUEST_SOCKET, GuestPlan, HAND_PLAN, InitEvent, InitRequest, SetupStep,
+    GUEST_GATE, GUEST_PLAN, GUEST_SOCKET, GuestPlan, HAND_PLAN, InitEvent, InitRequest, SetupStep,
 };
 use palisade_sys::clone::Stack;
 use palisade_sys::process::close_all_from;
-use palisade_sys::signal;
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, chownat, fstat};
-use rustix::io::Errno;
+use palisade_sys::{environment, signal};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, chownat, fstat, unlink};
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use rustix::process::{Gid, Uid, chdir};
+use rustix::termios::isatty;
 
-use crate::agent::{self, AgentPlan, Writable, landlock_abi};
+use crate::agent::{self, AgentPlan, NotStarted, Writable, landlock_abi};
 use crate::hand::Namespaces;
 use crate::network::{self, NetworkPlan};
 use crate::program::program;
+use crate::relay::{self, Relay};
 use crate::serve::{serve, set_window};
 use crate::streams::{self, StreamRights};
 use crate::{At, Connection, Fault, Post, filter, hand, rights};
@@ -61,11 +63,17 @@ pub fn run(folder: &Path) -> Result<u8, NoSession> {
     let control = call()?;
     let post = Post {
         control: Connection(control),
-        terminal: terminal(),
+        terminal: terminal(plan.relayed),
     };
-    let outcome = build(&plan, &post).and_then(|mut agent| {
+    let outcome = build(&plan, &post, folder).and_then(|Built { mut agent, relay }| {
         let terminal = post.terminal.as_ref().filter(|_| plan.foreground);
-        serve(&post, || agent::start(&mut agent, terminal))
+        serve(&post, relay, || {
+            let pid = agent::start(&mut agent, terminal)?;
+            if plan.relayed {
+                rights::stand_aside(aside(&plan)).map_err(NotStarted::Fault)?;
+            }
+            Ok(pid)
+        })
     });
     Ok(match outcome {
         Ok(end) => status(end),
@@ -98,13 +106,23 @@ fn call(path: &Path) -> rustix::io::Result<OwnedFd> {
 }
 
 /// The container's own terminal, where it has one.
-fn terminal() -> Option<OwnedFd> {
+fn terminal(relayed: bool) -> Option<OwnedFd> {
+    if relayed && isatty(rustix::stdio::stdin()) {
+        // gVisor has no `/dev/tty`, and gives its first process the caller's own for a controlling terminal.
+        return fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).ok();
+    }
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     rustix::fs::open(c"/dev/tty", flags, Mode::empty()).ok()
 }
 
+/// What is there before the agent is.
+struct Built {
+    agent: AgentPlan,
+    relay: Option<Relay>,
+}
+
 /// Everything up to the agent's start, which waits for the supervisor's word.
-fn build(plan: &GuestPlan, post: &Post) -> Result<AgentPlan, Fault> {
+fn build(plan: &GuestPlan, post: &Post, folder: &Path) -> Result<Built, Fault> {
     signal::block_all().at(SetupStep::Sync, 0)?;
     // Only a name in process listings.
     let _ = rustix::thread::set_name(c"palisade-init");
@@ -113,6 +131,15 @@ fn build(plan: &GuestPlan, post: &Post) -> Result<AgentPlan, Fault> {
         size(plan, terminal);
     }
     let mut agent = agent_plan(plan)?;
+    if plan.relayed {
+        let relay = prepare_relay(plan, &mut agent, folder)?;
+        chdir(&plan.directory).at(SetupStep::Directory, 0)?;
+        agent.streams = look_at_streams()?;
+        post.control.tell(InitEvent::Ready);
+        post.control.wait_for(InitRequest::Begin)?;
+        let relay = Some(relay);
+        return Ok(Built { agent, relay });
+    }
     no_other_network()?;
     let mut network = NetworkPlan::new(plan.egress.clone());
     network::set_up(&mut network)?;
@@ -136,15 +163,55 @@ fn build(plan: &GuestPlan, post: &Post) -> Result<AgentPlan, Fault> {
     post.control.wait_for(InitRequest::Begin)?;
     // Until then more may have been laid over what is shown.
     chdir(&plan.directory).at(SetupStep::Directory, 0)?;
-    Ok(agent)
+    Ok(Built { agent, relay: None })
+}
+
+/// The agent becomes itself on its way to its program; this process, which relays from then on, becomes somebody else.
+fn prepare_relay(plan: &GuestPlan, agent: &mut AgentPlan, folder: &Path) -> Result<Relay, Fault> {
+    let ways = relay::ways::open(&plan.egress)?;
+    clear_away()?;
+    if let Some((uid, gid)) = plan.identity {
+        let identity = (Uid::from_raw(uid), Gid::from_raw(gid));
+        own_folders(plan, identity)?;
+        agent.identity = Some(identity);
+    }
+    Relay::new(ways, folder.join(GUEST_GATE)).at(SetupStep::HandOver, 1)
+}
+
+/// What gVisor puts there unasked: devices that nobody here has a use for, and a variable.
+fn clear_away() -> Result<(), Fault> {
+    environment::clear().at(SetupStep::Privileges, 7)?;
+    for device in [c"/dev/fuse", c"/dev/net/tun"] {
+        match unlink(device) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno).at(SetupStep::Privileges, 8),
+        }
+    }
+    Ok(())
+}
+
+/// Whom this process becomes: nobody (the overflow id of the kernel), unless that is the agent.
+fn aside(plan: &GuestPlan) -> (Uid, Gid) {
+    const NOBODY: u32 = 65_534;
+    let agent = plan.identity.map(|(uid, _)| uid);
+    let id = if agent == Some(NOBODY) {
+        NOBODY - 1
+    } else {
+        NOBODY
+    };
+    (Uid::from_raw(id), Gid::from_raw(id))
 }
 
 /// Folders that the engine made on the way are given to the agent by its own user, which still has the capability then: root
 /// without all of its rights would not come through what is the agent's alone.
 fn become_the_agent(plan: &GuestPlan, (uid, gid): (u32, u32)) -> Result<(), Fault> {
-    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    let identity = (Uid::from_raw(uid), Gid::from_raw(gid));
     rights::keep_for_now()?;
-    rights::take_identity(Some((uid, gid)))?;
+    rights::take_identity(Some(identity))?;
+    own_folders(plan, identity)
+}
+
+fn own_folders(plan: &GuestPlan, (uid, gid): (Uid, Gid)) -> Result<(), Fault> {
     let flags = AtFlags::SYMLINK_NOFOLLOW;
     for (index, path) in (10..).zip(&plan.owned) {
         chownat(CWD, path, Some(uid), Some(gid), flags).at(SetupStep::Identity, index)?;
@@ -209,6 +276,7 @@ fn agent_plan(plan: &GuestPlan) -> Result<AgentPlan, Fault> {
     };
     Ok(AgentPlan {
         program,
+        identity: None,
         rlimits: Vec::new(),
         affinity: None,
         streams: StreamRights::default(),

@@ -38,6 +38,7 @@ fn start_with(network: &str, script: &str) -> Session {
         identity: None,
         foreground: false,
         window: None,
+        relayed: false,
         egress: EgressWanted {
             proxy_port: 3128,
             fallback_ports: vec![80, 443],

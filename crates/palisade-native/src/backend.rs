@@ -144,6 +144,7 @@ fn child_plan(
         hostname: c_string(OsStr::new(&spec.hostname), "host name")?,
         directory: c_string(spec.command.directory.as_os_str(), "working directory")?,
         agent: AgentPlan {
+            identity: None,
             program: program(&spec.command)?,
             rlimits: limits.rlimits().to_vec(),
             affinity: limits.affinity().copied(),

@@ -26,7 +26,7 @@ pub(crate) use filesystem::{compose, keeps_attributes};
 pub(crate) fn run(plan: &mut ChildPlan, kept: &[i32]) -> u8 {
     let outcome = build(plan, kept).and_then(|()| {
         let terminal = plan.post.terminal.as_ref().filter(|_| plan.foreground);
-        serve(&plan.post, || agent::start(&mut plan.agent, terminal))
+        serve(&plan.post, None, || agent::start(&mut plan.agent, terminal))
     });
     if let Err(fault) = outcome {
         plan.post.control.report(fault);

@@ -72,7 +72,7 @@ impl Backend for ContainerBackend {
             )
         })?;
         let listener = folder
-            .open(&guest_plan(engine, spec, &layout)?)
+            .open(&guest_plan(owned(engine, &layout), spec, &layout)?)
             .map_err(|e| cannot("open the session's socket".into(), e.to_string()))?;
         let wanted = wanted(&self.settings, spec, &folder, &layout, guest, image.name())
             .map_err(|e| cannot("write the session's files".into(), e.to_string()))?;
@@ -107,7 +107,7 @@ pub(crate) fn may_lay() -> bool {
 }
 
 /// The agent's ids are the same on both sides of a container: engines have no id-mapped mounts.
-fn check_identity(identity: &Identity) -> Result<(), StartError> {
+pub(crate) fn check_identity(identity: &Identity) -> Result<(), StartError> {
     let what = || "choose the agent's identity".to_owned();
     if [
         identity.uid,
@@ -127,7 +127,7 @@ fn check_identity(identity: &Identity) -> Result<(), StartError> {
     Ok(())
 }
 
-fn real_guest(guest: &Path) -> Result<PathBuf, StartError> {
+pub(crate) fn real_guest(guest: &Path) -> Result<PathBuf, StartError> {
     guest.canonicalize().map_err(|e| StartError {
         what: format!("find the guest {}", guest.display()),
         cause: e.to_string(),
@@ -135,8 +135,9 @@ fn real_guest(guest: &Path) -> Result<PathBuf, StartError> {
     })
 }
 
-fn guest_plan(
-    engine: Engine,
+/// `owned` are folders that are to be given to the agent.
+pub(crate) fn guest_plan(
+    owned: Vec<PathBuf>,
     spec: &BoundarySpec,
     layout: &Layout,
 ) -> Result<GuestPlan, StartError> {
@@ -149,8 +150,9 @@ fn guest_plan(
         identity: Some((spec.identity.uid, spec.identity.gid)),
         foreground: spec.foreground,
         window: has_terminal(spec).then(window).flatten(),
+        relayed: false,
         egress: spec.egress.clone(),
-        owned: owned(engine, layout),
+        owned,
         writable: layout.writable.clone(),
         directory: spec.command.directory.clone(),
         argv: spec.command.argv.clone(),
@@ -215,7 +217,7 @@ fn wanted(
     })
 }
 
-fn has_terminal(spec: &BoundarySpec) -> bool {
+pub(crate) fn has_terminal(spec: &BoundarySpec) -> bool {
     spec.foreground && std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
 }
 

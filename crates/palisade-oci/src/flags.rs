@@ -24,7 +24,7 @@ pub(crate) fn capabilities(engine: Engine) -> impl Iterator<Item = &'static str>
 }
 
 /// What every backend holds a session to where no policy names a number of processes.
-const DEFAULT_PROCESSES: u32 = 4096;
+pub(crate) const DEFAULT_PROCESSES: u32 = 4096;
 
 /// What replaces the engine's own view of the host's control groups. That of the devices is replaced by a mount of a folder.
 const HIDDEN: (&str, &str) = ("/sys/fs/cgroup", "ro,nosuid,nodev,noexec,size=4k,mode=0");

@@ -50,7 +50,7 @@ fn has_runtime(engine: Engine, runtime: &str) -> CapabilityState {
     }
 }
 
-fn named(name: &'static str, state: CapabilityState) -> Capability {
+pub(crate) fn named(name: &'static str, state: CapabilityState) -> Capability {
     Capability { name, state }
 }
 
@@ -129,7 +129,7 @@ fn remapped(engine: Engine) -> CapabilityState {
     }
 }
 
-fn installed(guest: &Path) -> CapabilityState {
+pub(crate) fn installed(guest: &Path) -> CapabilityState {
     if guest.is_file() {
         return CapabilityState::Present(guest.display().to_string());
     }

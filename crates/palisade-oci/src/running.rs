@@ -6,7 +6,7 @@ use std::process::{Child, ExitStatus};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use palisade_boundary::{AgentEvent, Masker, Request, Running, StartError};
+use palisade_boundary::{AgentEvent, BoundarySpec, Masker, Request, Running, StartError};
 use palisade_guest::hand::{HandProcess, Namespaces};
 use palisade_guest::handover::{Message, receive};
 use palisade_guest::start::OTHER_NETWORK;
@@ -180,20 +180,7 @@ impl ContainerRunning {
     }
 
     fn failed_step(&self, step: SetupStep, index: u32, errno: i32) -> StartError {
-        let error = io::Error::from_raw_os_error(errno);
-        let spec = &self.parts.wanted.spec;
-        let what = match step {
-            SetupStep::Directory => {
-                let directory = spec.command.directory.display();
-                format!("enter the working directory {directory}")
-            }
-            SetupStep::Listen => format!("{step} (port {index})"),
-            SetupStep::Network if index == OTHER_NETWORK => {
-                "have a network of the container's own: the engine gave it another".to_owned()
-            }
-            _ => step.to_string(),
-        };
-        cannot(what, error.to_string())
+        failed_step(&self.parts.wanted.spec, step, index, errno)
     }
 
     fn send(&self, request: InitRequest) -> io::Result<()> {
@@ -274,26 +261,14 @@ impl Running for ContainerRunning {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
             other => other?,
         };
-        let event = match message.map(|m| m.event) {
-            Some(InitEvent::Started) => AgentEvent::Started,
-            Some(InitEvent::Stopped { signal }) => AgentEvent::Stopped(signal),
-            Some(InitEvent::Exited { code }) => AgentEvent::Exited(code),
-            Some(InitEvent::Killed { signal }) => {
-                AgentEvent::Killed(signal, self.counters.outcome())
-            }
-            Some(InitEvent::ExecFailed { errno }) => AgentEvent::ExecFailed(errno),
-            Some(InitEvent::Failed { step, index, errno }) => {
-                return Err(io::Error::other(self.failed_step(step, index, errno)));
-            }
-            Some(InitEvent::Ready) => return Err(io::ErrorKind::InvalidData.into()),
-            None if self.told_the_end => return Err(io::ErrorKind::UnexpectedEof.into()),
-            // The engine, or somebody through it, ended the container.
-            None => AgentEvent::Killed(Signal::KILL.as_raw(), self.counters.outcome()),
-        };
-        self.told_the_end = matches!(
-            event,
-            AgentEvent::Exited(_) | AgentEvent::Killed(..) | AgentEvent::ExecFailed(_)
-        );
+        if message.is_none() && self.told_the_end {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let mut event = agent_event(message.map(|m| m.event), &self.parts.wanted.spec)?;
+        if let AgentEvent::Killed(_, limit) = &mut event {
+            *limit = self.counters.outcome();
+        }
+        self.told_the_end = is_end(&event);
         Ok(Some(event))
     }
 
@@ -370,6 +345,53 @@ impl Drop for ContainerRunning {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// What the guest says of the agent; none where it is gone.
+pub(crate) fn agent_event(said: Option<InitEvent>, spec: &BoundarySpec) -> io::Result<AgentEvent> {
+    Ok(match said {
+        Some(InitEvent::Started) => AgentEvent::Started,
+        Some(InitEvent::Stopped { signal }) => AgentEvent::Stopped(signal),
+        Some(InitEvent::Exited { code }) => AgentEvent::Exited(code),
+        Some(InitEvent::Killed { signal }) => AgentEvent::Killed(signal, None),
+        Some(InitEvent::ExecFailed { errno }) => AgentEvent::ExecFailed(errno),
+        Some(InitEvent::Failed { step, index, errno }) => {
+            return Err(io::Error::other(failed_step(spec, step, index, errno)));
+        }
+        Some(InitEvent::Ready) => return Err(io::ErrorKind::InvalidData.into()),
+        // Somebody ended the whole of it.
+        None => AgentEvent::Killed(rustix::process::Signal::KILL.as_raw(), None),
+    })
+}
+
+/// Whether nothing comes after it.
+pub(crate) fn is_end(event: &AgentEvent) -> bool {
+    matches!(
+        event,
+        AgentEvent::Exited(_) | AgentEvent::Killed(..) | AgentEvent::ExecFailed(_)
+    )
+}
+
+/// What the guest could not do.
+pub(crate) fn failed_step(
+    spec: &BoundarySpec,
+    step: SetupStep,
+    index: u32,
+    errno: i32,
+) -> StartError {
+    let error = io::Error::from_raw_os_error(errno);
+    let what = match step {
+        SetupStep::Directory => {
+            let directory = spec.command.directory.display();
+            format!("enter the working directory {directory}")
+        }
+        SetupStep::Listen => format!("{step} (port {index})"),
+        SetupStep::Network if index == OTHER_NETWORK => {
+            "have a network of the container's own: the engine gave it another".to_owned()
+        }
+        _ => step.to_string(),
+    };
+    cannot(what, error.to_string())
 }
 
 pub(crate) fn descriptor(child: &Child) -> io::Result<OwnedFd> {

@@ -28,6 +28,8 @@ pub(crate) struct Layout {
     pub(crate) writable: Vec<(PathBuf, bool)>,
     /// Folders in memory that the engine makes on the way to a mount, as root.
     pub(crate) owned: Vec<PathBuf>,
+    /// Whether overlays are mounted by palisade before there is a sandbox.
+    own_overlays: bool,
     /// Where a mount of the engine's over what is masked would make something on the host if that is gone by then.
     pub(crate) masked: Vec<Place>,
     /// Whether there is a hand: palisade is run by root.
@@ -75,26 +77,45 @@ pub(crate) enum Node {
     Link(PathBuf),
 }
 
-/// Lays the tree out.
+/// Lays the tree out; `scratch` says whether changes can be kept in memory.
 ///
 /// # Errors
 /// What a container cannot show, or a mask whose path became a link.
 pub(crate) fn lay_out(tree: &[TreeEntry], by_hand: bool) -> Result<Layout, StartError> {
-    let mut layout = Layout {
+    let layout = Layout {
         by_hand,
         ..Layout::default()
     };
-    for entry in tree {
-        layout.add(entry)?;
+    layout.filled(tree)
+}
+
+/// The same for who mounts overlays itself, of all kinds and with all names.
+///
+/// # Errors
+/// As [`lay_out`].
+pub(crate) fn lay_out_with_overlays(tree: &[TreeEntry]) -> Result<Layout, StartError> {
+    let layout = Layout {
+        own_overlays: true,
+        ..Layout::default()
+    };
+    layout.filled(tree)
+}
+
+impl Layout {
+    fn filled(mut self, tree: &[TreeEntry]) -> Result<Self, StartError> {
+        let layout = &mut self;
+        for entry in tree {
+            layout.add(entry)?;
+        }
+        layout
+            .mounts
+            .sort_by_key(|mount| mount.target.components().count());
+        if layout.by_hand {
+            layout.split();
+        }
+        layout.owned = layout.made_on_the_way();
+        Ok(self)
     }
-    layout
-        .mounts
-        .sort_by_key(|mount| mount.target.components().count());
-    if by_hand {
-        layout.split();
-    }
-    layout.owned = layout.made_on_the_way();
-    Ok(layout)
 }
 
 impl Layout {
@@ -231,7 +252,7 @@ impl Layout {
             );
             return Err(failed(cause, "use access = \"read\" or \"write\""));
         }
-        if self.by_hand {
+        if self.by_hand || self.own_overlays {
             let (source, changes) = (source.to_path_buf(), changes.clone());
             self.place(target, What::Layers { source, changes })?;
             self.writable.push((target.to_path_buf(), true));

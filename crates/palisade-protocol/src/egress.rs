@@ -30,6 +30,9 @@ pub struct Listener {
 pub enum EgressEndpoint {
     /// Descriptor hand-over: sockets that live in the inside's network namespace.
     Sockets(Vec<Listener>),
+    /// Framed relay: a listening Unix stream socket, non-blocking, that the inside can reach. Each connection to it is one of the
+    /// inside's and says itself what it is ([`RelayOpening`](crate::RelayOpening)).
+    Relay(OwnedFd),
 }
 
 /// What a session wants a backend to provide.

@@ -16,11 +16,13 @@ pub const GUEST_PLAN: &str = "plan";
 /// The name of the socket in it that the supervisor listens at.
 pub const GUEST_SOCKET: &str = "control";
 
+/// The name of the socket in it that relayed connections go to.
+pub const GUEST_GATE: &str = "gate";
 /// The whole plan of a guest that is no agent's: a hand that lays masks in another container.
 pub const HAND_PLAN: &[u8] = b"palisade-hand 1\n";
 
 /// First bytes of the file: its name and version.
-const MAGIC: &[u8] = b"palisade-guest 1\n";
+const MAGIC: &[u8] = b"palisade-guest 2\n";
 
 /// Everything the guest needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub struct GuestPlan {
     pub foreground: bool,
     /// Rows and columns of the terminal, where there is one.
     pub window: Option<(u16, u16)>,
+    /// Whether connections are relayed, because no descriptor can be passed out.
+    pub relayed: bool,
     /// The way to the gate.
     pub egress: EgressWanted,
     /// Folders that the engine made on the way to others, to be given to the agent.
@@ -59,6 +63,7 @@ impl GuestPlan {
             u32::from(self.window.is_some()),
             rows.into(),
             columns.into(),
+            u32::from(self.relayed),
             self.egress.proxy_port.into(),
         ] {
             put(&mut bytes, number);
@@ -97,6 +102,7 @@ impl GuestPlan {
             identity: other.then_some((uid, gid)),
             foreground,
             window: sized.then_some((rows, columns)),
+            relayed: rest.flag()?,
             egress: EgressWanted {
                 proxy_port: rest.short()?,
                 fallback_ports: rest.each(Rest::short)?,
@@ -192,6 +198,7 @@ mod tests {
             identity: Some((1000, 1001)),
             foreground: true,
             window: Some((24, 80)),
+            relayed: true,
             egress: EgressWanted {
                 proxy_port: 3128,
                 fallback_ports: vec![80, 443],
@@ -231,7 +238,7 @@ mod tests {
         let bytes = plan().encode();
         let numbers = MAGIC.len();
         // The flags, the window, the port, and how many ports there are.
-        for at in [0, 12, 16, 20, 24, 28, 32] {
+        for at in [0, 12, 16, 20, 24, 28, 32, 36] {
             let mut wrong = bytes.clone();
             wrong[numbers + at..numbers + at + 4].copy_from_slice(&u32::MAX.to_le_bytes());
             assert_eq!(GuestPlan::decode(&wrong), Err(FrameError), "{at}");

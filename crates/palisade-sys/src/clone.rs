@@ -84,6 +84,19 @@ pub fn enter_new_network() -> io::Result<()> {
     }
 }
 
+/// Puts the calling thread into a mount namespace of its own, with a working directory of its own. What it starts is there too.
+///
+/// # Errors
+/// `EPERM` without `CAP_SYS_ADMIN`, `ENOSPC` past `user.max_mnt_namespaces`.
+pub fn enter_new_mounts() -> io::Result<()> {
+    // SAFETY: needed because the safe wrapper is deprecated for flags that these are not. Sound because the call takes no
+    // pointer and leaves memory and descriptors alone.
+    match unsafe { libc::unshare(libc::CLONE_FS | libc::CLONE_NEWNS) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 pub(crate) fn clone3(flags: u64, pidfd: &mut i32) -> io::Result<i32> {
     let args = CloneArgs {
         flags: flags | libc::CLONE_PIDFD as u64,

@@ -36,6 +36,22 @@ pub fn take(name: &str) -> io::Result<Option<Vec<u8>>> {
     Ok(taken)
 }
 
+/// Empties the environment, and overwrites it with zeros where others could read it (`/proc/PID/environ`).
+///
+/// # Errors
+/// `EBUSY` in a process of more than one thread.
+pub fn clear() -> io::Result<()> {
+    if thread_count()? != 1 {
+        return Err(io::Error::from_raw_os_error(libc::EBUSY));
+    }
+    for entry in entries() {
+        overwrite(entry, copy(entry).len());
+    }
+    // SAFETY: needed so that nobody finds empty strings. Sound because there is no other thread.
+    unsafe { libc::clearenv() };
+    Ok(())
+}
+
 /// The strings of the environment, `NAME=value` as a rule.
 fn entries() -> Vec<*mut c_char> {
     let mut found = Vec::new();

@@ -19,6 +19,7 @@ pub mod mount;
 pub mod netlink;
 pub mod process;
 pub mod rare;
+pub mod redirect;
 pub mod rlimit;
 pub mod seccomp;
 pub mod signal;

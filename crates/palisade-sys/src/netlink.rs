@@ -3,6 +3,7 @@
 //! A batch goes out in one call. The kernel works through it before the call returns and queues an answer only for what
 //! failed (no acknowledgement is asked for), so one look at the queue tells the outcome.
 
+pub mod address;
 pub mod nftables;
 pub mod route;
 

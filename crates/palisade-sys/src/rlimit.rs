@@ -23,6 +23,17 @@ pub fn lower(resource: Resource, value: u64) -> io::Result<()> {
     .map_err(io::Error::from)
 }
 
+/// Lets the process open as many files as it may, and says how many that is.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn raise_files() -> io::Result<u64> {
+    let now = getrlimit(Resource::Nofile);
+    let current = now.maximum;
+    setrlimit(Resource::Nofile, Rlimit { current, ..now })?;
+    Ok(current.unwrap_or(u64::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -41,6 +41,8 @@ pub struct Lab {
     binary: PathBuf,
     /// Whether sessions are containers.
     contained: bool,
+    /// Whether they are sandboxes of gVisor's.
+    sandboxed: bool,
 }
 
 impl Lab {
@@ -59,6 +61,7 @@ impl Lab {
             binary: shared::copy(Path::new(binary)),
             root,
             contained: false,
+            sandboxed: false,
         };
         for (name, content) in [
             (".ssh/id_ed25519", SECRET),
@@ -75,8 +78,8 @@ impl Lab {
         lab
     }
 
-    /// A place whose sessions are natively bounded, or containers of docker where `PALISADE_TEST_BOUNDARY` says `container`: the
-    /// same tests for both.
+    /// A place whose sessions are natively bounded, or containers of docker where `PALISADE_TEST_BOUNDARY` says `container`, or
+    /// sandboxes of gVisor's where it says `gvisor`: the same tests for all.
     ///
     /// # Panics
     /// If it cannot be made, or no engine answers.
@@ -85,15 +88,14 @@ impl Lab {
         match std::env::var(BOUNDARY).as_deref() {
             Err(_) | Ok("native") => lab,
             Ok("container") => lab.contained(binary),
+            Ok("gvisor") => lab.sandboxed(binary),
             Ok(other) => panic!("{BOUNDARY}: there is no boundary {other}"),
         }
     }
 
     /// With each session in a container of docker where `DOCKER_HOST` says, or of podman with the settings that are named.
     fn contained(mut self, binary: &str) -> Self {
-        let guest = Path::new(binary).with_file_name("palisade-guest");
-        assert!(guest.is_file(), "build palisade-guest first");
-        shared::put_beside(&self.binary, &guest);
+        self.put_guest_beside(binary);
         self.contained = true;
         let answers = match self.engine() {
             "podman" => ["info", "--format", "{{.Host.OS}}"],
@@ -101,6 +103,29 @@ impl Lab {
         };
         self.outside(self.engine()).args(answers).run().expect(0);
         self
+    }
+
+    /// With each session in a sandbox of gVisor's. Run by root, the workspace is an ordinary user's here, too.
+    fn sandboxed(mut self, binary: &str) -> Self {
+        self.put_guest_beside(binary);
+        self.sandboxed = true;
+        self.outside("runsc").args(["--version"]).run().expect(0);
+        self.give_workspace_away();
+        self
+    }
+
+    fn put_guest_beside(&self, binary: &str) {
+        let guest = Path::new(binary).with_file_name("palisade-guest");
+        assert!(guest.is_file(), "build palisade-guest first");
+        shared::put_beside(&self.binary, &guest);
+    }
+
+    fn give_workspace_away(&self) {
+        if self.who == Identity::Root {
+            Identity::User.own(&self.workspace());
+            // The agent has to come through.
+            set_mode(&self.home(), 0o711);
+        }
     }
 
     /// Who runs palisade here.
@@ -111,6 +136,11 @@ impl Lab {
     /// Whether sessions are containers here.
     pub fn is_contained(&self) -> bool {
         self.contained
+    }
+
+    /// Whether sessions are sandboxes of gVisor's here.
+    pub fn is_sandboxed(&self) -> bool {
+        self.sandboxed
     }
 
     /// The program of the engine that makes containers here.
@@ -160,11 +190,19 @@ impl Lab {
         let parent = path.parent().expect("it has a parent");
         if !parent.exists() {
             fs::create_dir_all(parent).expect("make a directory");
-            self.who.own(parent);
+            self.owner_of(parent).own(parent);
         }
         fs::write(path, content).expect("write a file of the test");
-        self.who.own(path);
+        self.owner_of(path).own(path);
         path.into()
+    }
+
+    fn owner_of(&self, path: &Path) -> Identity {
+        if self.sandboxed && path.starts_with(self.workspace()) {
+            Identity::User
+        } else {
+            self.who
+        }
     }
 
     /// Writes the policy beside the home and returns its path.
@@ -193,11 +231,24 @@ impl Lab {
             let starts = ["run", "verify"]
                 .iter()
                 .any(|name| argument.as_ref() == *name);
-            if index == 0 && starts && self.contained {
-                invocation = invocation.args(["--boundary", "container"]);
+            if index == 0 && starts {
+                invocation = invocation.args(self.boundary());
             }
         }
         invocation
+    }
+
+    /// Options that name the boundary and accept what it holds less well.
+    fn boundary(&self) -> Vec<&'static str> {
+        let mut options = Vec::new();
+        if self.contained {
+            options.extend(["--boundary", "container"]);
+        }
+        if self.sandboxed {
+            options.extend(["--boundary", "gvisor", "--accept-weaker", "masks"]);
+            options.extend(["--accept-weaker", "limits.processes"]);
+        }
+        options
     }
 
     /// `palisade run --policy POLICY -- COMMAND`.

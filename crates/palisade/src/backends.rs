@@ -1,11 +1,16 @@
 //! The registry of backends: the one place that names them.
 
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use palisade_boundary::Backend;
-use palisade_config::{ContainerEngine, ContainerRoot, ContainerSettings, Effective, Sourced};
+use palisade_config::{
+    ContainerEngine, ContainerRoot, ContainerSettings, Effective, Gvisor, GvisorPlatform, Sourced,
+};
 use palisade_native::NativeBackend;
-use palisade_oci::{ClientSettings, ContainerBackend, Engine, Settings};
+use palisade_oci::{
+    ClientSettings, ContainerBackend, Engine, GvisorBackend, GvisorSettings, Platform, Settings,
+};
 use palisade_session::User;
 use palisade_workspace::WorkspaceAccess;
 
@@ -14,15 +19,17 @@ use crate::surroundings::Surroundings;
 use crate::terminal_text::harmless;
 
 /// Names of all backends, for messages.
-pub(crate) const NAMES: [&str; 2] = ["native", CONTAINER];
+pub(crate) const NAMES: [&str; 3] = ["native", CONTAINER, GVISOR];
 
 const CONTAINER: &str = "container";
+const GVISOR: &str = "gvisor";
 
-/// The backend of this name.
+/// The backend of this name, with what is said of containers and of gVisor.
 pub(crate) fn by_name(
     name: &str,
     here: &Surroundings,
     container: &ContainerSettings,
+    gvisor: &Gvisor,
 ) -> Result<Box<dyn Backend>, Failure> {
     match name {
         "native" => Ok(Box::new(NativeBackend)),
@@ -31,6 +38,11 @@ pub(crate) fn by_name(
             let settings = settings(container);
             let client = docker_client(here);
             let backend = ContainerBackend::new(base, guest()?, settings, client);
+            Ok(Box::new(backend))
+        }
+        GVISOR => {
+            let base = here.state.path().join("sandboxes");
+            let backend = GvisorBackend::new(gvisor_settings(gvisor), base, guest()?);
             Ok(Box::new(backend))
         }
         other => Err(Failure::new(format!("unknown boundary `{other}`"))
@@ -43,7 +55,7 @@ pub(crate) fn of_policy(
     policy: &Effective,
     here: &Surroundings,
 ) -> Result<Box<dyn Backend>, Failure> {
-    by_name(name_of(policy), here, &policy.container)
+    by_name(name_of(policy), here, &policy.container, &policy.gvisor)
 }
 
 fn settings(container: &ContainerSettings) -> Settings {
@@ -90,10 +102,33 @@ fn is_installed(engine: Engine) -> bool {
     std::env::split_paths(&path).any(|folder| folder.join(engine.program()).is_file())
 }
 
+fn gvisor_settings(written: &Gvisor) -> GvisorSettings {
+    let mut settings = GvisorSettings::default();
+    if let Some(runsc) = &written.runsc {
+        settings.runsc.clone_from(&runsc.value);
+    }
+    // It gets nothing of the environment, and so no `PATH` to be looked for in.
+    if !settings.runsc.is_absolute()
+        && let Some(found) = in_path(&settings.runsc)
+    {
+        settings.runsc = found;
+    }
+    settings.platform = written.platform.as_ref().map(|chosen| match chosen.value {
+        GvisorPlatform::Systrap => Platform::Systrap,
+        GvisorPlatform::Kvm => Platform::Kvm,
+        GvisorPlatform::Ptrace => Platform::Ptrace,
+    });
+    settings
+}
+
 /// Who the agent is with that backend. A container's ids are the host's.
 pub(crate) fn user_of(policy: &Effective, here: &Surroundings) -> Result<User, Failure> {
     let user = here.user.clone();
-    if name_of(policy) != CONTAINER {
+    let name = name_of(policy);
+    if name == GVISOR {
+        return owner_of_workspace(policy, user);
+    }
+    if name != CONTAINER {
         return Ok(user);
     }
     if let Some(named) = &policy.container.user {
@@ -135,6 +170,45 @@ fn named_user(
 fn name_of(policy: &Effective) -> &str {
     let named = policy.backend.as_ref();
     named.map_or("native", |named| &named.value)
+}
+
+/// gVisor has no id-mapped mounts, so run by root the agent is the owner of the workspace.
+fn owner_of_workspace(policy: &Effective, user: User) -> Result<User, Failure> {
+    let workspace = &policy.workspace.value;
+    if !rustix::process::geteuid().is_root() {
+        return Ok(user);
+    }
+    let found = std::fs::metadata(workspace).map_err(|error| {
+        Failure::new(format!(
+            "find the owner of {}: {error}",
+            workspace.display()
+        ))
+    })?;
+    let (uid, gid) = (found.uid(), found.gid());
+    if uid == 0 || gid == 0 {
+        let workspace = workspace.display();
+        return Err(Failure::new(format!(
+            "with this boundary the agent is the owner of its workspace, and {workspace} is owned by root, which an agent never is"
+        ))
+        .hint("give the folder to an ordinary user (chown), run palisade as one, or use the native boundary"));
+    }
+    Ok(User {
+        uid,
+        gid,
+        host_uid: uid,
+        host_gid: gid,
+        ..user
+    })
+}
+
+/// The first program of this name that `PATH` leads to.
+fn in_path(name: &Path) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let mut all = std::env::split_paths(&path).map(|folder| folder.join(name));
+    all.find(|place| {
+        let found = std::fs::metadata(place);
+        found.is_ok_and(|found| found.is_file() && found.mode() & 0o111 != 0)
+    })
 }
 
 /// What docker's command line is told by its environment.

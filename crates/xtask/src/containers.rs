@@ -12,7 +12,7 @@ mod podman;
 use podman::Podman;
 
 /// The tests that are about what every boundary does.
-const SAME: [&str; 14] = [
+pub(crate) const SAME: [&str; 14] = [
     "claude_code::",
     "containers::",
     "credentials::",
@@ -159,13 +159,18 @@ fn tests(other: &[(&str, &str)]) -> Vec<String> {
 }
 
 fn selection(other: &[(&str, &str)]) -> String {
+    let other: Vec<(&str, &str)> = OTHER.iter().chain(other).copied().collect();
+    selected(&SAME, &other)
+}
+
+/// Those of `same` that are not of `other`.
+pub(crate) fn selected(same: &[&str], other: &[(&str, &str)]) -> String {
     let tests = |names: &mut dyn Iterator<Item = &str>| {
         let each: Vec<String> = names.map(|name| format!("test({name})")).collect();
         each.join(" | ")
     };
-    let same = tests(&mut SAME.into_iter());
-    let other = OTHER.iter().chain(other);
-    let other = tests(&mut other.map(|(name, _)| *name));
+    let same = tests(&mut same.iter().copied());
+    let other = tests(&mut other.iter().map(|(name, _)| *name));
     format!("({same}) & !({other})")
 }
 

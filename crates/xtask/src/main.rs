@@ -12,6 +12,7 @@
 mod bench;
 mod containers;
 mod fuzz;
+mod gvisor;
 mod schema;
 mod setup;
 mod shell;
@@ -26,6 +27,7 @@ cargo xtask COMMAND
   setup [--bench]              install what the tests need, as far as this user may; with --bench the peers of the gate too
   test                         set up, then check and test everything: the one command for a fresh machine
   containers                   the tests of the binary that hold for every boundary, in containers of a docker daemon started for them, and of podman
+  gvisor                       the same in sandboxes of gVisor's, as root
   tidy                         check what no compiler checks: imports, sizes, words, generated files
   schema                       write the JSON schema of the policy format
   fuzz [TARGET] [--seconds N]  run the fuzz targets, or one of them
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["containers"] => test::in_containers(),
+        ["gvisor"] => test::in_gvisor(),
         ["setup"] => setup::run(),
         ["setup", "--bench"] => setup::run().and_then(|()| setup::bench()),
         ["test", rest @ ..] => test::run(rest),

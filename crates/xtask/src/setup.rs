@@ -19,10 +19,11 @@ enum Sign {
 }
 
 /// Debian packages, and what they are for.
-const DEBIAN: [(Sign, &str, &str); 40] = [
+const DEBIAN: [(Sign, &str, &str); 41] = [
     (Sign::Program("dockerd"), "docker.io", "container tests"),
     (Sign::Program("podman"), "podman", "container tests"),
     (Sign::Program("newuidmap"), "uidmap", "container tests"),
+    (Sign::Program("runsc"), "runsc", "gVisor tests"),
     (Sign::Program("curl"), "curl", "client tests"),
     (Sign::Program("git"), "git", "client tests"),
     (

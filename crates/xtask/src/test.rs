@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::shell::{self, Done};
-use crate::{containers, fuzz, setup, tidy};
+use crate::{containers, fuzz, gvisor, setup, tidy};
 
 /// Runs each step, the later ones even if an earlier one failed, and names those that did.
 pub(crate) fn run(arguments: &[&str]) -> Done {
@@ -16,7 +16,7 @@ pub(crate) fn run(arguments: &[&str]) -> Done {
     }
     setup::run()?;
     let shared = Shared::new()?;
-    let steps: [(&str, &dyn Fn() -> Done); 8] = [
+    let steps: [(&str, &dyn Fn() -> Done); 9] = [
         ("format", &|| {
             shell::run(shell::cargo().args(["fmt", "--all", "--check"]))
         }),
@@ -43,6 +43,9 @@ pub(crate) fn run(arguments: &[&str]) -> Done {
         ("fuzz", &fuzz::briefly),
         ("tests in containers", &|| {
             containers::run(&shared.0, has_nextest(), &shared.variables())
+        }),
+        ("tests in gVisor", &|| {
+            gvisor::run(has_nextest(), &shared.variables())
         }),
         // Last, so that its summary is what a run ends with.
         ("tests", &|| tests(&shared)),
@@ -114,7 +117,7 @@ fn tests(shared: &Shared) -> Done {
             "--no-fail-fast",
             // They have a step of their own.
             "--filterset",
-            "not test(/^containers::/)",
+            "not test(/^(containers|gvisor)::/)",
         ]);
     } else {
         command.args([
@@ -129,6 +132,8 @@ fn tests(shared: &Shared) -> Done {
             "--",
             "--skip",
             "containers::",
+            "--skip",
+            "gvisor::",
         ]);
     }
     shell::run(&mut command)
@@ -138,6 +143,14 @@ fn tests(shared: &Shared) -> Done {
 pub(crate) fn in_containers() -> Done {
     let shared = Shared::new()?;
     let done = containers::run(&shared.0, has_nextest(), &shared.variables());
+    print_skips(&shared.skips());
+    done
+}
+
+/// `cargo xtask gvisor`: the same in sandboxes.
+pub(crate) fn in_gvisor() -> Done {
+    let shared = Shared::new()?;
+    let done = gvisor::run(has_nextest(), &shared.variables());
     print_skips(&shared.skips());
     done
 }

@@ -9,7 +9,7 @@ use super::credential::{self, Folders};
 use super::settle::Written;
 use super::{Operator, allow_rule, control, deny_rule};
 use crate::breadth;
-use crate::effective::Sourced;
+use crate::effective::{GvisorPlatform, Sourced};
 use crate::error::PolicyError;
 use crate::file;
 use crate::format::{self, PolicyFile};
@@ -46,6 +46,32 @@ impl Operator<'_> {
             let control = control(name.get_ref(), |message| text.wrong(name, message))?;
             let source = text.source_of(name);
             self.draft.accept_weaker.push(Sourced::new(control, source));
+        }
+        self.gvisor(text, boundary.gvisor)
+    }
+
+    /// A bare name is looked for where programs are. Anything else has to be found whatever the current directory is.
+    fn gvisor(&mut self, text: &Text, gvisor: format::Gvisor) -> Result<(), PolicyError> {
+        if let Some(runsc) = gvisor.runsc {
+            let name = runsc.get_ref();
+            if name.is_empty() || (name.contains('/') && !name.starts_with('/')) {
+                return Err(text
+                    .wrong(&runsc, "gVisor's program is a name or an absolute path")
+                    .hint("such as \"runsc\" or \"/usr/local/bin/runsc\""));
+            }
+            let source = text.source_of(&runsc);
+            let path = runsc.into_inner().into();
+            self.draft.gvisor.runsc = Some(Sourced::new(path, source));
+        }
+        if let Some(platform) = gvisor.platform {
+            let source = text.source_of(&platform);
+            let chosen = match platform.get_ref() {
+                format::Platform::Auto => None,
+                format::Platform::Systrap => Some(GvisorPlatform::Systrap),
+                format::Platform::Kvm => Some(GvisorPlatform::Kvm),
+                format::Platform::Ptrace => Some(GvisorPlatform::Ptrace),
+            };
+            self.draft.gvisor.platform = chosen.map(|chosen| Sourced::new(chosen, source));
         }
         Ok(())
     }

@@ -198,6 +198,21 @@ accept_weaker = [‹"everything"›]
   there is no control `everything`
   = help: the controls are `filesystem`, `access`, `masks`, `protect`, `volumes`, `tmpfs`, `network`, `network.capture`, `dns`, `interception`, `credentials`, `identity`, `system-calls`, `landlock`, `limits.memory`, `limits.cpus`, `limits.processes` or `lifetime`
 
+[boundary.gvisor]
+platform = ‹"pvm"›
+  `pvm` is not known here
+  = help: use `auto`, `systrap`, `kvm` or `ptrace`
+
+[boundary.gvisor]
+runsc = ‹"bin/runsc"›
+  gVisor's program is a name or an absolute path
+  = help: such as "runsc" or "/usr/local/bin/runsc"
+
+[boundary.gvisor]
+runsc = ‹""›
+  gVisor's program is a name or an absolute path
+  = help: such as "runsc" or "/usr/local/bin/runsc"
+
 [boundary]
 ‹accept_weeker› = []
   unknown key `accept_weeker`

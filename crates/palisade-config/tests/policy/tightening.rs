@@ -88,6 +88,16 @@ fn whatever_gives_is_refused_with_its_place() {
             "`boundary.backend` has no place in it",
         ),
         (
+            "[boundary.gvisor]\nrunsc = \"/tmp/runsc\"",
+            3,
+            "`boundary.gvisor` has no place in it",
+        ),
+        (
+            "[boundary.gvisor]\nplatform = \"ptrace\"",
+            3,
+            "`boundary.gvisor` has no place in it",
+        ),
+        (
             "[boundary]\naccept_weaker = [\"limits.memory\"]",
             3,
             "`boundary.accept_weaker` has no place in it",

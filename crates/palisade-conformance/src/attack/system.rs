@@ -14,7 +14,7 @@ use rustix::mount::{
     FsOpenFlags, MountFlags, MountPropagationFlags, OpenTreeFlags, UnmountFlags, fsopen, mount,
     mount_change, open_tree, unmount,
 };
-use rustix::process::{geteuid, ioctl_tiocsctty, setsid};
+use rustix::process::{geteuid, ioctl_tiocsctty};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use super::files::own_path;
@@ -129,7 +129,7 @@ pub(crate) fn type_into_terminal(_: &Stage) -> Got {
     unlockpt(&controller)?;
     let name = ptsname(&controller, Vec::new())?;
     let terminal = open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty())?;
-    setsid()?;
+    rare::new_session()?;
     ioctl_tiocsctty(&terminal)?;
     // Whoever owns the session is hung up on when the other side is closed, so that side stays open to the end.
     std::mem::forget(controller);

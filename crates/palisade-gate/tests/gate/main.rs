@@ -19,6 +19,7 @@ mod load;
 mod namespace;
 mod placeholders;
 mod redaction;
+mod relay;
 mod routes;
 mod rules;
 mod signing;

@@ -56,10 +56,11 @@ fn probe(args: &Args) -> Result<ExitCode, Failure> {
     let mut usable = false;
     let mut report = Vec::new();
     // What is wrong with a policy is said below; this machine is looked at all the same.
-    let container = load(&args.policy, &here, None).map(|policy| policy.container);
-    let container = container.unwrap_or_default();
+    let policy = load(&args.policy, &here, None);
+    let said = policy.map(|policy| (policy.container, policy.gvisor));
+    let (container, gvisor) = said.unwrap_or_default();
     for name in backends::NAMES {
-        let probe = backends::by_name(name, &here, &container)?.probe();
+        let probe = backends::by_name(name, &here, &container, &gvisor)?.probe();
         usable |= probe.usable();
         if args.json {
             let capabilities: Vec<_> = probe.capabilities.iter().map(as_json).collect();

@@ -12,6 +12,7 @@ mod doctor;
 mod escapes;
 mod file_systems;
 mod files;
+mod gvisor;
 mod intercepted;
 mod lifetime;
 mod limits;

@@ -137,23 +137,41 @@ impl Setup {
 
     /// A gate on these sockets, which tell the original destination themselves.
     pub(crate) fn start_on(self, sockets: Vec<Listener>) -> TestGate {
-        let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
-        let addresses = Addresses {
-            proxy: nowhere,
-            transparent: nowhere,
-            dns: nowhere,
-        };
         self.serve(
             sockets,
             Arc::new(LocalAddress),
-            addresses,
+            Addresses::NOWHERE,
             Arc::new(Destinations::default()),
         )
+    }
+
+    /// A gate on a socket that connections are relayed to, and the socket's path. It lies in `folder`.
+    pub(crate) fn start_relay(self, folder: &std::path::Path) -> (TestGate, std::path::PathBuf) {
+        let path = folder.join("gate");
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let gate = self.serve_endpoint(
+            EgressEndpoint::Relay(listener.into()),
+            Arc::new(LocalAddress),
+            Addresses::NOWHERE,
+            Arc::new(Destinations::default()),
+        );
+        (gate, path)
     }
 
     fn serve(
         self,
         sockets: Vec<Listener>,
+        original_destination: Arc<dyn OriginalDestination>,
+        addresses: Addresses,
+        destinations: Arc<Destinations>,
+    ) -> TestGate {
+        let endpoint = EgressEndpoint::Sockets(sockets);
+        self.serve_endpoint(endpoint, original_destination, addresses, destinations)
+    }
+
+    fn serve_endpoint(
+        self,
+        endpoint: EgressEndpoint,
         original_destination: Arc<dyn OriginalDestination>,
         addresses: Addresses,
         destinations: Arc<Destinations>,
@@ -188,7 +206,6 @@ impl Setup {
             let stopped = async {
                 let _ = stopped.await;
             };
-            let endpoint = EgressEndpoint::Sockets(sockets);
             runtime.block_on(gate.serve(endpoint, stopped)).unwrap()
         });
         TestGate {
@@ -216,6 +233,18 @@ struct Addresses {
     proxy: SocketAddr,
     transparent: SocketAddr,
     dns: SocketAddr,
+}
+
+impl Addresses {
+    /// Of a gate that is reached in another way.
+    const NOWHERE: Self = {
+        let nowhere = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
+        Self {
+            proxy: nowhere,
+            transparent: nowhere,
+            dns: nowhere,
+        }
+    };
 }
 
 /// A gate that serves until it is stopped or dropped.

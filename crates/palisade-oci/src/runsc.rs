@@ -1,0 +1,220 @@
+//! gVisor: the same session in a sandbox of `runsc`, whose kernel is a program and not the host's.
+//!
+//! ```text
+//!   tree ──▶ Layout: mounts, a root folder of links and mount points ──▶ config.json (an OCI bundle)
+//!   supervisor                              │ runsc: gofer, sentry
+//!   runsc run, with our standard streams ──▶│ palisade-guest (first process)
+//!   endpoint() ◀──────────────────── Ready ─┤ (a socket in the session's folder, by way of the gofer)
+//!   Begin ─────────────────────────────────▶│ agent
+//!   gate ◀── one stream a connection ───────┤ palisade-guest's relay
+//! ```
+
+mod assess;
+mod bundle;
+mod layers;
+mod place;
+mod platform;
+mod probe;
+mod root;
+mod running;
+mod streams;
+
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+
+use palisade_boundary::{Assessment, Backend, BoundarySpec, Probe, Running, StartError};
+use palisade_protocol::GuestPlan;
+
+use self::bundle::Bundle;
+use self::place::Place;
+pub use self::platform::Platform;
+use self::running::{GvisorRunning, Parts};
+use self::streams::Streams;
+use crate::backend::{check_identity, guest_plan, has_terminal, real_guest};
+use crate::engine::cannot;
+use crate::tree::{Layout, lay_out_with_overlays};
+
+/// What a policy says of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GvisorSettings {
+    /// The program: a name that is looked for in `PATH`, or a path.
+    pub runsc: PathBuf,
+    /// How it comes between programs and the kernel; `None` for the program's own choice.
+    pub platform: Option<Platform>,
+}
+
+impl Default for GvisorSettings {
+    fn default() -> Self {
+        Self {
+            runsc: "runsc".into(),
+            platform: None,
+        }
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct GvisorBackend {
+    settings: GvisorSettings,
+    /// Where sessions keep their folders, below palisade's own state.
+    base: PathBuf,
+    /// The guest, a static program.
+    guest: PathBuf,
+}
+
+impl GvisorBackend {
+    /// Sessions keep their folders below `base`, which nobody inside may see; `guest` is `palisade-guest` on the host.
+    pub fn new(settings: GvisorSettings, base: PathBuf, guest: PathBuf) -> Self {
+        Self {
+            settings,
+            base,
+            guest,
+        }
+    }
+}
+
+impl Backend for GvisorBackend {
+    fn name(&self) -> &'static str {
+        "gvisor"
+    }
+
+    fn probe(&self) -> Probe {
+        probe::probe(&self.settings, &self.guest)
+    }
+
+    fn assess(&self, spec: &BoundarySpec) -> Vec<Assessment> {
+        assess::assess(spec)
+    }
+
+    fn start(&self, spec: &BoundarySpec) -> Result<Box<dyn Running>, StartError> {
+        check_caller()?;
+        check_identity(&spec.identity)?;
+        platform::check(self.settings.platform)?;
+        let guest = real_guest(&self.guest)?;
+        let layout = lay_out_with_overlays(&spec.tree)?;
+        let made = |e: std::io::Error| cannot("make the session's folder".into(), e.to_string());
+        let place = Place::make(&self.base).map_err(made)?;
+        let plan = GuestPlan {
+            relayed: true,
+            window: None,
+            ..guest_plan(layout.owned.clone(), spec, &layout)?
+        };
+        let sockets = place.open(&plan).map_err(made)?;
+        root::make(&place.root(), &layout).map_err(made)?;
+        let bundle = Bundle {
+            spec,
+            layout: &layout,
+            place: &place,
+            guest: &guest,
+            terminal: has_terminal(spec),
+        };
+        bundle
+            .write()
+            .map_err(|e| cannot("write the bundle".into(), e))?;
+        let mut streams = Streams::of_caller()
+            .map_err(|e| cannot("pass the standard streams on".into(), e.to_string()))?;
+        let command = self.command(&place, &mut streams);
+        let client = start(command, &place, &layout, spec, &self.settings.runsc)?;
+        let parts = Parts {
+            runsc: self.settings.runsc.clone(),
+            client,
+            place,
+            sockets,
+            streams,
+            spec: spec.clone(),
+        };
+        // From here on, dropping this ends the sandbox.
+        Ok(Box::new(GvisorRunning::new(parts)?))
+    }
+}
+
+impl GvisorBackend {
+    fn command(&self, place: &Place, streams: &mut Streams) -> Command {
+        let mut command = Command::new(&self.settings.runsc);
+        command
+            .args(FIXED)
+            .arg(format!("--root={}", place.state().display()));
+        if let Some(platform) = self.settings.platform {
+            command.arg(format!("--platform={}", platform.name()));
+        }
+        command
+            .args(["run", "--bundle"])
+            .arg(place.bundle())
+            .arg(place.name())
+            .current_dir("/")
+            // What is a secret of the caller's is not even in the sandbox's own memory.
+            .env_clear()
+            // Signals of the terminal are for palisade, which passes them on.
+            .process_group(0);
+        streams.give_to(&mut command);
+        command
+    }
+}
+
+/// Without root the agent would be user 0 of the sandbox, because gVisor's gofer can stand for one user alone then.
+fn check_caller() -> Result<(), StartError> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let mut error = cannot(
+        "start the sandbox".into(),
+        "palisade does not run as root".into(),
+    );
+    error.fix = Some(NO_ROOT.into());
+    Err(error)
+}
+
+/// What to do about it.
+const NO_ROOT: &str = "run it by sudo, or use the native boundary or a container";
+
+/// The same for every session. The host writes to what is shown too, so nothing of it is kept to be looked at again; and no layer of
+/// the sandbox's own lies over what palisade shows.
+const FIXED: [&str; 6] = [
+    "--network=none",
+    // For the rules that lead connections to the relay. The guest alone has the capability.
+    "--net-raw",
+    "--host-uds=open",
+    "--file-access=shared",
+    "--file-access-mounts=shared",
+    "--overlay2=none",
+];
+
+/// Overlays are mounted where nobody else sees them: in a mount namespace that ends with the last process of the sandbox.
+fn start(
+    mut command: Command,
+    place: &Place,
+    layout: &Layout,
+    spec: &BoundarySpec,
+    runsc: &Path,
+) -> Result<Child, StartError> {
+    let mut start = move || command.spawn().map_err(|error| not_run(runsc, &error));
+    if !layers::are_wanted(layout) {
+        return start();
+    }
+    let beside = std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            layers::mount(place, layout, &spec.identity)?;
+            start()
+        });
+        thread.join()
+    });
+    beside.unwrap_or_else(|_| Err(cannot("mount overlays".into(), "it failed".into())))
+}
+
+/// Why the program itself could not be run.
+fn not_run(runsc: &Path, error: &std::io::Error) -> StartError {
+    let program = runsc.display();
+    let mut failure = cannot(
+        "start the sandbox".into(),
+        format!("run {program}: {error}"),
+    );
+    if error.kind() == std::io::ErrorKind::NotFound {
+        failure.cause = format!("there is no program `{program}`");
+        failure.fix = Some(
+            "install gVisor (runsc), name it in [boundary.gvisor], or use the native boundary"
+                .into(),
+        );
+    }
+    failure
+}

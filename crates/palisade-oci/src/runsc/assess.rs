@@ -1,0 +1,108 @@
+//! How well each control is held in a sandbox of gVisor's.
+
+use palisade_boundary::{Assessment, BoundarySpec, Control, Enforcement, Weakness};
+use palisade_protocol::TreeEntry;
+
+/// One answer per control that the spec uses.
+pub(super) fn assess(spec: &BoundarySpec) -> Vec<Assessment> {
+    let tmpfs = |entry: &TreeEntry| matches!(entry, TreeEntry::Tmpfs { .. });
+    let answers = [
+        (
+            Control::Filesystem,
+            "a read-only root of links and empty folders, and a mount for each thing the spec shows; files are opened by a process \
+             outside (gofer) that sees no other",
+            true,
+        ),
+        (
+            Control::Access,
+            "read-only and writable mounts of the sandbox's; with `review` and `scratch` an overlay of the host's, in a mount \
+             namespace that ends with the sandbox",
+            true,
+        ),
+        (
+            Control::Tmpfs,
+            "the sandbox's own file system in memory, with a size; no program runs on those without `exec` (noexec)",
+            spec.tree.iter().any(tmpfs),
+        ),
+        (
+            Control::Network,
+            "a network stack of gVisor's that has loopback alone (--network=none); every socket in it that answers is the relay's",
+            true,
+        ),
+        (
+            Control::Capture,
+            "a rule of gVisor's packet filter (nat REDIRECT) that leads every TCP port to the relay and so to the gate; where it has \
+             none, the relay's listeners at the ports that the policy names, and others are refused",
+            true,
+        ),
+        (
+            Control::Dns,
+            "the gate, by way of the relay, which takes whatever is asked at port 53 of any address; no query leaves",
+            true,
+        ),
+        (
+            Control::Identity,
+            "the agent's process becomes its user and empties the bounding set on its way; the guest beside it is another user",
+            true,
+        ),
+        (
+            Control::SystemCalls,
+            "gVisor, which answers system calls itself; and inside it the native filter, by the guest",
+            true,
+        ),
+        (
+            Control::Landlock,
+            "gVisor's gofer, which has nothing but the session's mounts: gVisor itself knows no Landlock",
+            true,
+        ),
+        (
+            Control::Memory,
+            "a control group around the sandbox, without swap",
+            spec.limits.memory.is_some(),
+        ),
+        (
+            Control::Cpus,
+            "a control group around the sandbox",
+            spec.limits.cpus.is_some(),
+        ),
+        (
+            Control::Lifetime,
+            "the guest is the first process and ends with its connection to palisade; the sandbox ends with it",
+            true,
+        ),
+    ];
+    let used = answers.into_iter().filter(|(.., used)| *used);
+    let mut all: Vec<Assessment> = used
+        .map(|(control, by, _)| Assessment::enforced(control, by))
+        .collect();
+    all.push(weaker(
+        Control::Processes,
+        "gVisor counts no processes of a user; a control group holds the host's processes that the sandbox is made of, with room for \
+         gVisor's own, and a session that goes past that is ended",
+    ));
+    all.extend(masks(spec));
+    all
+}
+
+/// No hand of ours reaches into a sandbox that runs.
+fn masks(spec: &BoundarySpec) -> Option<Assessment> {
+    let masks = |entry: &TreeEntry| matches!(entry, TreeEntry::Mask { .. });
+    if spec.late_masks {
+        let why = "what is there at the start is covered by mounts; what appears on the host later is not, and what the agent makes \
+                   itself that the host would run is not named at the end";
+        return Some(weaker(Control::Masks, why));
+    }
+    let by = "mounts of something empty and read-only";
+    let covered = spec.tree.iter().any(masks);
+    covered.then(|| Assessment::enforced(Control::Masks, by))
+}
+
+fn weaker(control: Control, why: &str) -> Assessment {
+    Assessment {
+        control,
+        enforcement: Enforcement::Weaker(Weakness {
+            why: why.to_owned(),
+            fix: None,
+        }),
+    }
+}

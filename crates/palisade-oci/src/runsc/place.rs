@@ -1,0 +1,138 @@
+//! The session's folder on the host, with what a sandbox needs beside what every session does.
+//!
+//! ```text
+//!   BASE/NAME/            as for containers, and
+//!     root/               links, empty folders, places for mounts
+//!     bundle/config.json  what runsc is told
+//!     state/              what runsc remembers
+//!     layers/N/           an overlay, where there is one
+//!     inside/gate         where relayed connections go
+//! ```
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use palisade_protocol::{GUEST_GATE, GuestPlan};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
+};
+
+use crate::folder::{SessionFolder, look_through, remove};
+
+/// Connections that wait to be accepted by the gate.
+const BACKLOG: i32 = 4096;
+
+/// See the module. Dropping it removes it.
+#[derive(Debug)]
+pub(super) struct Place(SessionFolder);
+
+/// Where the guest calls, and where its connections come.
+#[derive(Debug)]
+pub(super) struct Sockets {
+    pub(super) control: OwnedFd,
+    pub(super) gate: Option<OwnedFd>,
+}
+
+impl Place {
+    pub(super) fn make(base: &Path) -> io::Result<Self> {
+        let place = Self(SessionFolder::make(base)?);
+        for folder in [place.root(), place.bundle(), place.state()] {
+            fs::create_dir(folder)?;
+        }
+        // The agent comes through its own root.
+        fs::set_permissions(place.root(), fs::Permissions::from_mode(0o755))?;
+        Ok(place)
+    }
+
+    /// Writes the plan and opens both sockets.
+    pub(super) fn open(&self, plan: &GuestPlan) -> io::Result<Sockets> {
+        let control = self.0.open(plan)?;
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let gate = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        // By way of a descriptor, because the name of a socket has at most 107 bytes.
+        let inside = fs::File::open(self.0.inside())?;
+        let way = format!("/proc/self/fd/{}/{GUEST_GATE}", inside.as_raw_fd());
+        bind(&gate, &SocketAddrUnix::new(way)?)?;
+        let open = fs::Permissions::from_mode(0o666);
+        fs::set_permissions(self.0.inside().join(GUEST_GATE), open)?;
+        listen(&gate, BACKLOG)?;
+        let gate = Some(gate);
+        Ok(Sockets { control, gate })
+    }
+
+    /// Takes the socket for control away, once the guest has called.
+    pub(super) fn close(&self) -> io::Result<()> {
+        self.0.close()
+    }
+
+    pub(super) fn folder(&self) -> &SessionFolder {
+        &self.0
+    }
+
+    /// The sandbox's name, which no other has.
+    pub(super) fn name(&self) -> String {
+        format!("palisade-{}", self.0.name())
+    }
+
+    pub(super) fn base(&self) -> PathBuf {
+        self.0.base()
+    }
+
+    pub(super) fn root(&self) -> PathBuf {
+        self.path("root")
+    }
+
+    pub(super) fn bundle(&self) -> PathBuf {
+        self.path("bundle")
+    }
+
+    pub(super) fn state(&self) -> PathBuf {
+        self.path("state")
+    }
+
+    /// Of the overlay at this place of the layout.
+    pub(super) fn layer(&self, number: usize) -> PathBuf {
+        self.path("layers").join(number.to_string())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.base().join(self.0.name()).join(name)
+    }
+}
+
+/// Removes what sessions left over whose palisade was killed. Their sandboxes end with their connection; one that does not is
+/// ended here. Whatever stands in the way now is tried again by the next session.
+pub(super) fn remove_stale(runsc: &Path, base: &Path) {
+    let Ok((_, dead)) = look_through(base) else {
+        return;
+    };
+    for folder in dead {
+        let Some(name) = folder.file_name().and_then(|name| name.to_str()) else {
+            continue;
+        };
+        if end(runsc, &folder.join("state"), &format!("palisade-{name}")) {
+            let _ = remove(&folder);
+        }
+    }
+}
+
+/// Ends a sandbox that may still be there, and says whether none is left.
+pub(super) fn end(runsc: &Path, state: &Path, name: &str) -> bool {
+    // What it remembers of a sandbox is named after it, and gone with it.
+    let remembered = || fs::read_dir(state).map_or(0, Iterator::count);
+    if remembered() == 0 {
+        return true;
+    }
+    let _ = Command::new(runsc)
+        .arg(format!("--root={}", state.display()))
+        .args(["delete", "--force", name])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    remembered() == 0
+}

@@ -1,0 +1,275 @@
+//! What only gVisor can get wrong: the sandbox, the relay, and what they leave. `cargo xtask test` runs these where there is `runsc`.
+
+use std::io::{Seek, SeekFrom};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use palisade_test_support::upstream::{Server, Web};
+use palisade_test_support::{Identity, Lab, Policy, Skip, each_identity};
+
+use serde_json::Value;
+
+use crate::lab;
+
+/// A lab whose sessions are sandboxes of gVisor's.
+fn sandboxed(who: Identity) -> Result<Lab, Skip> {
+    let lab = lab(who);
+    if who == Identity::User {
+        return Err(Skip::because(
+            "an ordinary user cannot run gVisor",
+            "be root",
+        ));
+    }
+    if lab.is_sandboxed() {
+        return Ok(lab);
+    }
+    let fix = "cargo xtask test, or name the boundary (PALISADE_TEST_BOUNDARY=gvisor)";
+    Err(Skip::because("sessions are no sandboxes here", fix))
+}
+
+fn base(lab: &Lab) -> PathBuf {
+    lab.home().join(".local/state/palisade/sandboxes")
+}
+
+fn folders(lab: &Lab) -> usize {
+    std::fs::read_dir(base(lab)).map_or(0, Iterator::count)
+}
+
+/// Processes of this lab's sandboxes that have not ended, by number.
+fn sandbox(lab: &Lab) -> Vec<String> {
+    let base = base(lab).display().to_string();
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    let of_this = |entry: &std::fs::DirEntry| {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(&base)
+    };
+    let found = all.filter(of_this);
+    found
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect()
+}
+
+fn processes(lab: &Lab) -> usize {
+    sandbox(lab).len()
+}
+
+fn control_groups(name: &str) -> usize {
+    let all = std::fs::read_dir("/sys/fs/cgroup")
+        .into_iter()
+        .flatten()
+        .flatten();
+    all.filter(|entry| entry.path().join(name).exists()).count()
+}
+
+/// Of the one session there is.
+fn name(lab: &Lab) -> String {
+    let found = std::fs::read_dir(base(lab))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap();
+    format!("palisade-{}", found.file_name().to_str().unwrap())
+}
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+each_identity! {
+    fn only_root_runs_it_and_others_are_told_so(who) {
+        let lab = lab(who);
+        if !lab.is_sandboxed() {
+            return sandboxed(who).map(drop);
+        }
+        let done = lab.palisade(["run", "--quiet", "--", "true"]).run();
+        match who {
+            Identity::Root => drop(done.expect(0)),
+            Identity::User => drop(done.expect(125).expect_error("palisade does not run as root")),
+        }
+        assert_eq!(folders(&lab), 0);
+    }
+
+    fn a_session_leaves_no_sandbox_and_no_folder(who) {
+        let lab = sandboxed(who)?;
+        let done = lab.palisade(["run", "--quiet", "--", "sh", "-c", "exit 4"]).run();
+        assert_eq!(done.status, 4, "{done}");
+        assert_eq!((processes(&lab), folders(&lab)), (0, 0));
+    }
+
+    fn a_palisade_that_is_killed_leaves_no_sandbox(who) {
+        let lab = sandboxed(who)?;
+        let mut palisade = lab.palisade(["run", "--quiet", "--", "sh", "-c", "touch started; sleep 1000"]).spawn();
+        wait_until("the agent runs", || lab.workspace().join("started").exists());
+        let group = name(&lab);
+        assert!(processes(&lab) > 0 && control_groups(&group) > 0);
+        palisade.kill().unwrap();
+        palisade.wait().unwrap();
+        wait_until("the sandbox is gone", || processes(&lab) == 0);
+        wait_until("its control groups are gone", || control_groups(&group) == 0);
+        // Its folder stays for the next session to remove.
+        assert_eq!(folders(&lab), 1);
+        lab.palisade(["run", "--quiet", "--", "true"]).run().expect(0);
+        assert_eq!(folders(&lab), 0);
+    }
+
+    fn the_guest_is_out_of_the_agents_reach(who) {
+        let lab = sandboxed(who)?;
+        let attack = r#"
+import ctypes, errno, os, signal, socket
+def refused(what, call):
+    try:
+        call()
+    except OSError as error:
+        return print(what, errno.errorcode[error.errno])
+    print(what, "DONE")
+def trace(pid):
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.ptrace(16, pid, 0, 0) < 0:
+        raise OSError(ctypes.get_errno(), "")
+def call():
+    socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET).connect("/run/palisade/control")
+own = os.fork()
+if own == 0:
+    signal.pause()
+refused("trace own", lambda: trace(own))
+refused("trace", lambda: trace(1))
+refused("kill own", lambda: os.kill(own, 9))
+refused("kill", lambda: os.kill(1, 9))
+refused("stop", lambda: os.kill(1, 19))
+refused("memory", lambda: open("/proc/1/mem", "rb"))
+refused("call", call)
+refused("replace", lambda: os.rename("/run/palisade/gate", "/run/palisade/other"))
+refused("files", lambda: [open(f"/proc/1/fd/{n}", "rb") for n in os.listdir("/proc/1/fd")])
+print("environment", open("/proc/1/environ", "rb").read().strip(b"\0"))
+"#;
+        let done = lab.palisade(["run", "--quiet", "--", "python3", "-c", attack]).run().expect(0);
+        let expected = [
+            // The controls: the same calls get through where they may.
+            "trace own DONE",
+            "trace EPERM",
+            "kill own DONE",
+            "kill EPERM",
+            "stop EPERM",
+            "memory EACCES",
+            "call ENOENT",
+            "replace EROFS",
+        ];
+        let lines: Vec<&str> = done.stdout.lines().collect();
+        assert_eq!(lines.get(..expected.len()), Some(&expected[..]), "{done}");
+        assert!(!lines.contains(&"files DONE"), "{done}");
+        assert_eq!(lines.last(), Some(&"environment b''"), "{done}");
+    }
+
+    fn what_an_agent_tells_the_gate_itself_reaches_what_it_may_reach_anyway(who) {
+        let lab = sandboxed(who)?;
+        let upstream = Server::http(Web);
+        let port = upstream.address().port();
+        let policy = Policy::new().reach("yes.test", port, upstream.address());
+        // The relay's own language: an opening for a proxy's client, frames.
+        let client = r#"
+import socket, struct, sys
+for host in ("yes.test", "no.test"):
+    s = socket.socket(socket.AF_UNIX)
+    s.connect("/run/palisade/gate")
+    s.sendall(bytes([1, 1]) + bytes(22))
+    text = f"GET http://{host}:PORT/ HTTP/1.1\r\nHost: {host}:PORT\r\nConnection: close\r\n\r\n".encode()
+    s.sendall(struct.pack(">I", 1 << 24 | len(text)) + text)
+    s.recv(4, socket.MSG_WAITALL)
+    print(host, s.recv(12).decode().split()[1])
+"#;
+        let client = client.replace("PORT", &port.to_string());
+        let done = lab.run(&policy, ["python3", "-c", &client]).run().expect(0);
+        assert_eq!(done.stdout, "yes.test 200\nno.test 403\n", "{done}");
+    }
+
+    fn nothing_of_the_callers_environment_is_in_the_sandboxes_memory(who) {
+        let lab = sandboxed(who)?;
+        let run = lab.palisade(["run", "--quiet", "--", "sh", "-c", "touch started; sleep 1000"]);
+        let mut palisade = run.env("PLANTED", lab.secret()).spawn();
+        wait_until("the agent runs", || lab.workspace().join("started").exists());
+        let holds = |id: &str| {
+            let text = std::fs::read(format!("/proc/{id}/environ")).unwrap();
+            String::from_utf8_lossy(&text).contains(lab.secret())
+        };
+        // The control: it is in palisade's own.
+        let own = holds(&palisade.id().to_string());
+        let found = sandbox(&lab);
+        let held = found.iter().filter(|id| holds(id)).count();
+        palisade.kill().unwrap();
+        palisade.wait().unwrap();
+        assert!(own && found.len() > 1, "{found:?}");
+        assert_eq!(held, 0);
+    }
+
+    fn output_into_one_file_is_whole_and_in_order(who) {
+        let lab = sandboxed(who)?;
+        let path = lab.write(&lab.path("output"), "before\n");
+        // Not to append: whoever writes at a place of its own would write over what is there.
+        let mut file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        file.seek(SeekFrom::End(0)).unwrap();
+        let script = "for i in 1 2 3; do echo out $i; echo error $i >&2; done";
+        let mut palisade = lab
+            .palisade(["run", "--quiet", "--", "sh", "-c", script])
+            .command()
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().unwrap())
+            .stderr(file)
+            .spawn()
+            .unwrap();
+        assert!(palisade.wait().unwrap().success());
+        let text = std::fs::read_to_string(&path).unwrap();
+        let mut lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.remove(0), "before");
+        for of in ["out", "error"] {
+            let own: Vec<&str> = lines.iter().copied().filter(|line| line.starts_with(of)).collect();
+            assert_eq!(own, [1, 2, 3].map(|i| format!("{of} {i}")), "{text}");
+        }
+        assert_eq!(lines.len(), 6, "{text}");
+    }
+
+    fn input_from_a_file_is_read_to_its_end(who) {
+        let lab = sandboxed(who)?;
+        let text = "line\n".repeat(50_000);
+        let path = lab.write(&lab.path("input"), &text);
+        let done = lab
+            .palisade(["run", "--quiet", "--", "sh", "-c", "wc -c; echo end"])
+            .command()
+            .stdin(std::fs::File::open(path).unwrap())
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8_lossy(&done.stdout), format!("{}\nend\n", text.len()));
+    }
+
+    fn verify_finds_what_the_docs_name_and_no_more(who) {
+        let lab = sandboxed(who)?;
+        let done = lab.palisade(["verify", "--json"]).run();
+        let report: Value = serde_json::from_str(&done.stdout).expect("one JSON object");
+        let with = |result: &str| -> Vec<&str> {
+            let all = report["attempts"].as_array().expect("a list").iter();
+            let found = all.filter(|attempt| attempt["result"] == result);
+            found.filter_map(|attempt| attempt["name"].as_str()).collect()
+        };
+        // docs/gvisor.md says what of these is an old gVisor's.
+        let named = ["first-process", "fork-bomb"];
+        assert!(with("not-held").iter().all(|name| named.contains(name)), "{done}");
+        assert!(with("held").len() > 40, "{done}");
+    }
+
+    fn a_gvisor_that_cannot_be_used_says_what_to_do(who) {
+        let lab = sandboxed(who)?;
+        let run = |table: &str| {
+            let policy = Policy::new().tables(&format!("[boundary.gvisor]\n{table}"));
+            lab.run(&policy, ["true"]).run().expect(125)
+        };
+        run("runsc = \"/nonexistent/runsc\"").expect_error("there is no program `/nonexistent/runsc`");
+        run("runsc = \"bin/runsc\"").expect_error("a name or an absolute path");
+        run("runsc = \"/bin/false\"").expect_error("runsc gave up");
+        run("platform = \"fast\"").expect_error("`fast` is not known here");
+        assert_eq!(folders(&lab), 0);
+    }
+}
