@@ -80,7 +80,7 @@ pub(crate) fn run(shared: &Path, has_nextest: bool, variables: &[(&str, PathBuf)
 }
 
 /// Static, as it is installed: the container that masks what comes later has no library.
-fn build_guest() -> Done {
+pub(crate) fn build_guest() -> Done {
     let build = ["rustc", "--locked", "--package", "palisade-guest"];
     let program = ["--bin", "palisade-guest", "--", "-C"];
     let mut guest = shell::cargo();
@@ -152,9 +152,13 @@ const NOT_WITH_PODMAN: [(&str, &str); 4] = [
 const NO_GROUPS: &str =
     "without root and without the unified hierarchy memory is not limited, and it says so";
 
+/// Most of a session's start is waiting for the engine, so more of them run than there are processors.
+const THREADS: [&str; 2] = ["--test-threads", "4"];
+
 fn tests(other: &[(&str, &str)]) -> Vec<String> {
     let run = ["nextest", "run", "--package", "palisade", "--locked"];
-    let all = run.into_iter().chain(["--no-fail-fast", "--filterset"]);
+    let all = run.into_iter().chain(THREADS);
+    let all = all.chain(["--no-fail-fast", "--filterset"]);
     all.map(str::to_owned).chain([selection(other)]).collect()
 }
 

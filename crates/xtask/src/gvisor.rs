@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::containers::{SAME, selected};
+use crate::containers::{SAME, build_guest, selected};
 use crate::shell::{self, Done};
 
 /// Those that are not about what every boundary does, and why.
@@ -81,16 +81,7 @@ pub(crate) fn run(has_nextest: bool, variables: &[(&str, PathBuf)]) -> Done {
         eprintln!("the tests in gVisor are left out: {why}");
         return Ok(());
     }
-    // It is the first process of a root that need not be this machine's.
-    let build = ["rustc", "--locked", "--package", "palisade-guest"];
-    let build_static = [
-        "--bin",
-        "palisade-guest",
-        "--",
-        "-C",
-        "target-feature=+crt-static",
-    ];
-    shell::run(shell::cargo().args(build).args(build_static))?;
+    build_guest()?;
     let same = selected(&SAME, &OTHER);
     let own = "test(/^gvisor::.*::as_root$/) | test(only_root_runs_it)";
     let selection = format!("({same}) | {own}");
