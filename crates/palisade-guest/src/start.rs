@@ -6,7 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use palisade_protocol::{
-    GUEST_GATE, GUEST_PLAN, GUEST_SOCKET, GuestPlan, HAND_PLAN, InitEvent, InitRequest, SetupStep,
+    GUEST_GATE, GUEST_PLAN, GUEST_SOCKET, GuestPlan, HAND_PLAN, InitEvent, InitRequest,
+    SWEEP_FOLDER, SWEEP_PLAN, SetupStep,
 };
 use palisade_sys::clone::Stack;
 use palisade_sys::process::close_all_from;
@@ -58,6 +59,11 @@ pub fn run(folder: &Path) -> Result<u8, NoSession> {
     let call = || call(&folder.join(GUEST_SOCKET)).map_err(NoSession::Connect);
     if bytes == HAND_PLAN {
         return Ok(hand::program::run(&call()?));
+    }
+    if bytes == SWEEP_PLAN {
+        // What an overlay keeps below its working folder has this name (overlayfs.rst). No link is followed.
+        let left = std::fs::remove_dir_all(folder.join(SWEEP_FOLDER).join("work"));
+        return Ok(u8::from(left.is_err()));
     }
     let plan = GuestPlan::decode(&bytes).map_err(|_| NoSession::Malformed)?;
     let control = call()?;

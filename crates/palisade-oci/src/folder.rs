@@ -7,6 +7,7 @@
 //!     made/N         files of the tree
 //!     inside/        shown inside: plan, control, a place for the guest, and the empty file and folder that masks are
 //!     hand/          of the container that masks what comes later, where there is one
+//!     sweep/         of the container that removes what an overlay left, where one does
 //! ```
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
@@ -113,6 +114,11 @@ impl SessionFolder {
     /// The folder of the container that masks what comes later.
     pub(crate) fn hand(&self) -> PathBuf {
         self.path.join("hand")
+    }
+
+    /// The folder of the container that removes what an overlay left.
+    pub(crate) fn sweep(&self) -> PathBuf {
+        self.path.join("sweep")
     }
 
     /// A file of the tree, by number.

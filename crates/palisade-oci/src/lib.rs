@@ -42,6 +42,7 @@ mod running;
 mod runsc;
 mod settings;
 mod stale;
+mod sweep;
 mod tree;
 mod vanished;
 

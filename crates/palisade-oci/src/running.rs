@@ -23,6 +23,7 @@ use crate::engine::{Engine, cannot};
 use crate::flags::Wanted;
 use crate::folder::SessionFolder;
 use crate::masker::{ContainerMasker, HandContainer, enter};
+use crate::sweep::sweep;
 use crate::tree::Mount;
 use crate::vanished::Place;
 use crate::{inspect, late, launch, podman, stale, vanished};
@@ -335,6 +336,7 @@ impl Running for ContainerRunning {
             }
         }
         podman::remove_volumes(&self.parts.wanted);
+        sweep(self.parts.engine, &self.parts.folder, &self.parts.wanted);
         if let Some(stale) = self.stale.take() {
             let _ = stale.join();
         }

@@ -20,6 +20,10 @@ pub const GUEST_SOCKET: &str = "control";
 pub const GUEST_GATE: &str = "gate";
 /// The whole plan of a guest that is no agent's: a hand that lays masks in another container.
 pub const HAND_PLAN: &[u8] = b"palisade-hand 1\n";
+/// The plan of a guest that removes what an overlay of the engine's left in a folder of this name, and nothing else.
+pub const SWEEP_PLAN: &[u8] = b"palisade-sweep 1\n";
+/// See [`SWEEP_PLAN`].
+pub const SWEEP_FOLDER: &str = "work";
 
 /// First bytes of the file: its name and version.
 const MAGIC: &[u8] = b"palisade-guest 2\n";

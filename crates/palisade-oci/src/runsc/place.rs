@@ -14,7 +14,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use palisade_protocol::{GUEST_GATE, GuestPlan};
 use rustix::net::{
@@ -127,12 +127,26 @@ pub(super) fn end(runsc: &Path, state: &Path, name: &str) -> bool {
     if remembered() == 0 {
         return true;
     }
-    let _ = Command::new(runsc)
+    let _ = tell(runsc, state, &["delete", "--force", name]);
+    remembered() == 0
+}
+
+/// Stops everything in a sandbox.
+pub(super) fn pause(runsc: &Path, state: &Path, name: &str) -> io::Result<()> {
+    let status = tell(runsc, state, &["pause", name])?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!("runsc pause: {status}")))
+    }
+}
+
+fn tell(runsc: &Path, state: &Path, words: &[&str]) -> io::Result<ExitStatus> {
+    Command::new(runsc)
         .arg(format!("--root={}", state.display()))
-        .args(["delete", "--force", name])
+        .args(words)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .status();
-    remembered() == 0
+        .status()
 }

@@ -49,6 +49,8 @@ pub(super) struct GvisorRunning {
     /// Whether the agent may start as soon as the boundary stands.
     begin: bool,
     told_the_end: bool,
+    /// Whether everything inside was stopped, for good.
+    frozen: bool,
     ended: bool,
     /// Removes what others left over, meanwhile.
     stale: Option<JoinHandle<()>>,
@@ -68,6 +70,7 @@ impl GvisorRunning {
             counters: Counters::default(),
             begin: false,
             told_the_end: false,
+            frozen: false,
             ended: false,
             stale: None,
         })
@@ -194,13 +197,20 @@ impl Running for GvisorRunning {
         })
     }
 
+    fn freeze(&mut self) -> io::Result<&'static str> {
+        let place = &self.parts.place;
+        place::pause(&self.parts.runsc, &place.state(), &place.name())?;
+        self.frozen = true;
+        Ok("gVisor")
+    }
+
     fn kill(&mut self) {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
         // The guest ends with its connection. One that has not called yet does not know, and is not waited for.
-        let stood = self.control.take().is_some();
-        if !stood || !self.wait_for_end() {
+        let hears = self.control.take().is_some() && !self.frozen;
+        if !hears || !self.wait_for_end() {
             let _ = self.parts.client.kill();
             let _ = self.parts.client.wait();
         }

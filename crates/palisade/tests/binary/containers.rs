@@ -196,6 +196,17 @@ each_identity! {
         assert_eq!(containers(&lab).len(), 0);
     }
 
+    fn nothing_of_an_overlay_is_left_that_its_user_cannot_remove(who) {
+        let lab = contained(who)?;
+        let script = "rm -rf README.md && mkdir README.md && echo > README.md/new";
+        lab.palisade(["run", "--quiet", "--access", "review", "--", "sh", "-c", script]).run().expect(0);
+        lab.palisade(["discard", "--yes"]).run().expect(0);
+        lab.palisade(["sessions", "prune", "--keep", "0"]).run().expect(0);
+        let left = std::fs::read_dir(lab.home().join(".local/state/palisade/sessions")).unwrap();
+        assert_eq!(left.count(), 0);
+        assert_eq!((containers(&lab).len(), folders(&lab)), (0, 0));
+    }
+
     fn what_is_removed_before_it_is_masked_is_not_made_again(who) {
         let lab = contained(who)?;
         if lab.is_rootless() {

@@ -260,6 +260,17 @@ for host in ("yes.test", "no.test"):
         assert!(with("held").len() > 40, "{done}");
     }
 
+    fn a_watch_freezes_the_sandbox_once_something_gets_through(who) {
+        let lab = sandboxed(who)?;
+        // The folder that the attacker writes to is put where it looks.
+        let script = r#"t=$(sed -n 's/.*"token":"\([0-9a-f]*\)".*/\1/p' /run/palisade-watch/stage)
+            mkdir /tmp/palisade-verify-$t; while :; do date +%N > tick; sleep 0.1; done"#;
+        let done = lab.palisade(["verify", "--watch", "--every", "1", "--", "sh", "-c", script]).run();
+        done.expect(1).expect_error("frozen by gVisor").expect_error("got through");
+        assert!(lab.workspace().join("tick").exists());
+        assert_eq!((processes(&lab), folders(&lab)), (0, 0));
+    }
+
     fn a_gvisor_that_cannot_be_used_says_what_to_do(who) {
         let lab = sandboxed(who)?;
         let run = |table: &str| {
