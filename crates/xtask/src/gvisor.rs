@@ -81,7 +81,7 @@ pub(crate) fn run(has_nextest: bool, variables: &[(&str, PathBuf)]) -> Done {
         eprintln!("the tests in gVisor are left out: {why}");
         return Ok(());
     }
-    build_guest()?;
+    build_guest(&[])?;
     let same = selected(&SAME, &OTHER);
     let own = "test(/^gvisor::.*::as_root$/) | test(only_root_runs_it)";
     let selection = format!("({same}) | {own}");

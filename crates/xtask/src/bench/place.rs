@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::containers::build_guest;
 use crate::shell::{self, Done};
 
 /// An ordinary user for root to measure as.
@@ -22,8 +23,6 @@ pub(super) fn build() -> Done<Binaries> {
         "--package",
         "palisade",
         "--package",
-        "palisade-guest",
-        "--package",
         "palisade-test-support",
     ];
     shell::run(
@@ -31,6 +30,7 @@ pub(super) fn build() -> Done<Binaries> {
             .args(["build", "--release", "--locked"])
             .args(packages),
     )?;
+    build_guest(&["--release"])?;
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| shell::root().join("target"), PathBuf::from);
     let folder = std::env::temp_dir().join(format!("palisade-bench-{}", std::process::id()));
@@ -131,6 +131,23 @@ impl Place {
             command.uid(uid).gid(uid);
         }
         command
+    }
+
+    /// A folder of the user's.
+    pub(super) fn folder(&self, name: &str) -> Done<PathBuf> {
+        let folder = self.home.join(name);
+        make(&folder, 0o700)?;
+        self.own(&folder)?;
+        Ok(folder)
+    }
+
+    /// The same place for root.
+    pub(super) fn by_root(self) -> Self {
+        Self {
+            user: "root",
+            uid: None,
+            ..self
+        }
     }
 
     /// Gives a folder and all below it to the user.
