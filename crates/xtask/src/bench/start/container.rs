@@ -16,7 +16,10 @@ const WARM_UP: usize = 2;
 const WRAPPER: &str = r#"#!/bin/bash
 if [ "$2" = run ] && [ ! -e "$KEPT/options" ]; then
   for option in "$@"; do [[ "$option" == --security-opt=seccomp=* ]] && folder=$(dirname "${option#*seccomp=}"); done
-  cp -a "$folder" "$KEPT/folder"; echo "$folder" > "$KEPT/from"; printf '%s\n' "$@" > "$KEPT/options"
+  cp -a "$folder" "$KEPT/folder"
+  # Closed to all, so that it was not copied whole.
+  chmod 700 "$KEPT/folder/sys"; mkdir -p "$KEPT/folder/sys/fs/cgroup"
+  echo "$folder" > "$KEPT/from"; printf '%s\n' "$@" > "$KEPT/options"
 fi
 exec /usr/bin/docker "$@"
 "#;
