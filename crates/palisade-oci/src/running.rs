@@ -1,8 +1,10 @@
 //! A container that is being made or runs, seen from the supervisor.
 
+mod ending;
+
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::process::{Child, ExitStatus};
+use std::process::Child;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -20,7 +22,7 @@ use crate::api::Api;
 use crate::backend::{half_of_memory, window};
 use crate::counters::Counters;
 use crate::engine::{Engine, cannot};
-use crate::flags::Wanted;
+use crate::flags::{StartedBy, Wanted};
 use crate::folder::SessionFolder;
 use crate::masker::{ContainerMasker, HandContainer, enter};
 use crate::sweep::sweep;
@@ -45,8 +47,7 @@ pub(crate) struct Parts {
     pub(crate) api: Option<Api>,
     /// The engine's name for it.
     pub(crate) container: String,
-    /// The engine's program, attached.
-    pub(crate) client: Child,
+    pub(crate) starter: Starter,
     pub(crate) folder: SessionFolder,
     /// Where the guest calls.
     pub(crate) listener: OwnedFd,
@@ -59,11 +60,22 @@ pub(crate) struct Parts {
     pub(crate) masked: Vec<Place>,
 }
 
+/// Who has the engine start the container.
+pub(crate) enum Starter {
+    /// We do: the engine's program, attached to our streams.
+    Ours(Child),
+    /// Somebody else, who is told of it once all is there. The streams are theirs, too.
+    Others(Option<Tell>),
+}
+
+/// Says that the container can be started.
+pub(crate) type Tell = Box<dyn FnOnce() -> io::Result<()>>;
+
 /// See the module.
 pub(crate) struct ContainerRunning {
     parts: Parts,
-    /// The client's descriptor: readable once it has ended.
-    client: OwnedFd,
+    /// Readable once the engine's program has ended. Of a container that somebody else starts, once the guest has.
+    life: Option<OwnedFd>,
     /// The connection to the guest.
     control: Option<OwnedFd>,
     /// Whether the agent may start as soon as all is known to be right.
@@ -85,12 +97,13 @@ pub(crate) struct ContainerRunning {
 
 impl ContainerRunning {
     pub(crate) fn new(parts: Parts) -> Result<Self, StartError> {
-        let opened = descriptor(&parts.client);
-        let client =
-            opened.map_err(|e| cannot("look after the container".into(), e.to_string()))?;
+        let life = match &parts.starter {
+            Starter::Ours(client) => Some(descriptor(client).map_err(not_watched)?),
+            Starter::Others(_) => None,
+        };
         Ok(Self {
             parts,
-            client,
+            life,
             control: None,
             begin: false,
             stands: false,
@@ -107,12 +120,14 @@ impl ContainerRunning {
     /// Waits for the guest's call, or for the end of the client, which has said on our standard error what is wrong.
     fn wait_for_guest(&mut self) -> Result<OwnedFd, StartError> {
         let what = "start the container";
-        let ready = wait(&[&self.parts.listener, &self.client], START_DEADLINE)
-            .map_err(|e| cannot(what.into(), e.to_string()))?;
         let failed = |cause: String| cannot(what.to_owned(), cause);
+        let listener = &self.parts.listener;
+        let sources: Vec<&OwnedFd> = [listener].into_iter().chain(&self.life).collect();
+        let ready = wait(&sources, START_DEADLINE).map_err(|e| failed(e.to_string()))?;
         match ready {
-            Some(0) => accept_with(&self.parts.listener, SocketFlags::CLOEXEC)
-                .map_err(|e| failed(e.to_string())),
+            Some(0) => {
+                accept_with(listener, SocketFlags::CLOEXEC).map_err(|e| failed(e.to_string()))
+            }
             Some(_) => Err(launch::why_not(self.parts.engine, &self.parts.wanted)),
             None => {
                 let seconds = START_DEADLINE.as_secs();
@@ -148,15 +163,36 @@ impl ContainerRunning {
     }
 
     /// Compares what the engine made with what it was told to.
-    fn check(&self) -> Result<(), StartError> {
+    fn check(&self, control: &OwnedFd) -> Result<(), StartError> {
+        let wanted = &self.parts.wanted;
+        let account = self.account()?;
+        inspect::check(&account, wanted)?;
+        match wanted.by {
+            StartedBy::Palisade => Ok(()),
+            // Who called may be another container than the one that was looked at.
+            StartedBy::Line | StartedBy::Compose => inspect::is_process(&account, caller(control)),
+        }
+    }
+
+    fn account(&self) -> Result<Vec<u8>, StartError> {
         let Parts {
             engine,
             api,
             wanted,
             ..
         } = &self.parts;
-        let account = launch::account(*engine, api.as_ref(), &wanted.session)?;
-        inspect::check(&account, wanted)
+        launch::account(*engine, api.as_ref(), &wanted.session)
+    }
+
+    /// A container that somebody else started is known by its guest.
+    fn look_after(&mut self, control: &OwnedFd) -> Result<(), StartError> {
+        if let Starter::Others(_) = self.parts.starter {
+            let guest = i32::try_from(caller(control).unwrap_or_default());
+            let guest = guest.ok().and_then(Pid::from_raw).ok_or(Errno::SRCH);
+            let opened = guest.and_then(|guest| pidfd_open(guest, PidfdFlags::empty()));
+            self.life = Some(opened.map_err(|e| not_watched(e.into()))?);
+        }
+        Ok(())
     }
 
     /// What the engine cannot mount, and all masks, where palisade is run by root.
@@ -201,19 +237,6 @@ impl ContainerRunning {
         }
         Ok(())
     }
-
-    fn remove(&self) {
-        let remove = ["rm", "--force", "--volumes", &self.parts.container];
-        let _ = self.parts.engine.ask("remove the container", &remove);
-    }
-
-    /// The engine ends the container when its first process has, and its client after that, once all output is out.
-    fn wait_for_end(&mut self, limit: Duration) -> Option<ExitStatus> {
-        match wait(&[&self.client], limit) {
-            Ok(Some(_)) => self.parts.client.wait().ok(),
-            _ => None,
-        }
-    }
 }
 
 impl Running for ContainerRunning {
@@ -228,7 +251,8 @@ impl Running for ContainerRunning {
         let closed = self.parts.folder.close();
         closed.map_err(|e| cannot("close the session's socket".into(), e.to_string()))?;
         let endpoint = self.wait_for_sockets(&control)?;
-        self.check()?;
+        self.look_after(&control)?;
+        self.check(&control)?;
         vanished::check(&self.parts.masked)?;
         self.lay_late()?;
         self.control = Some(control);
@@ -238,20 +262,39 @@ impl Running for ContainerRunning {
         self.stands = true;
         self.begin_if_all_is_well()
             .map_err(|e| cannot("start the agent".into(), e.to_string()))?;
-        let (engine, base) = (self.parts.engine, self.parts.wanted.base.clone());
-        self.stale = Some(std::thread::spawn(move || stale::remove(engine, &base)));
+        if let Starter::Ours(_) = self.parts.starter {
+            let (engine, base) = (self.parts.engine, self.parts.wanted.base.clone());
+            self.stale = Some(std::thread::spawn(move || stale::remove(engine, &base)));
+        }
         Ok(endpoint)
+    }
+
+    fn comes(&mut self, or: BorrowedFd<'_>) -> Result<bool, StartError> {
+        let Starter::Others(tell) = &mut self.parts.starter else {
+            return Ok(true);
+        };
+        let failed = |e: io::Error| cannot("wait for the container".into(), e.to_string());
+        if let Some(tell) = tell.take() {
+            tell().map_err(failed)?;
+        }
+        let listener = &self.parts.listener;
+        let mut fds = [listener.as_fd(), or].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        match poll(&mut fds, None) {
+            Ok(_) => Ok(!fds[0].revents().is_empty()),
+            Err(Errno::INTR) => Ok(false),
+            Err(errno) => Err(failed(errno.into())),
+        }
     }
 
     /// The guest, once it has called. As the first of its process namespace it waits in its end until the kernel has ended all
     /// others (pid_namespaces(7)).
     fn process(&self) -> Option<u32> {
-        let caller = sockopt::socket_peercred(self.control.as_ref()?).ok()?;
-        Some(caller.pid.as_raw_nonzero().get().cast_unsigned())
+        caller(self.control.as_ref()?)
     }
 
     fn event_source(&self) -> BorrowedFd<'_> {
-        self.control.as_ref().unwrap_or(&self.client).as_fd()
+        let source = self.control.as_ref().or(self.life.as_ref());
+        source.unwrap_or(&self.parts.listener).as_fd()
     }
 
     fn next_event(&mut self) -> io::Result<Option<AgentEvent>> {
@@ -270,6 +313,11 @@ impl Running for ContainerRunning {
             *limit = self.counters.outcome();
         }
         self.told_the_end = is_end(&event);
+        if let (AgentEvent::Stopped(_), Starter::Others(_)) = (&event, &self.parts.starter) {
+            // Nobody at its terminal could continue it.
+            self.send(InitRequest::Resume { foreground: true })?;
+            return Ok(None);
+        }
         Ok(Some(event))
     }
 
@@ -325,15 +373,8 @@ impl Running for ContainerRunning {
         if hears {
             self.parts.folder.clear();
         }
-        let removed = hears && self.wait_for_end(limit).is_some();
-        if !removed {
-            self.remove();
-            // One that is being made is started in vain, and removed after that.
-            if self.wait_for_end(END_DEADLINE).is_none() {
-                let _ = self.parts.client.kill();
-                let _ = self.parts.client.wait();
-                self.remove();
-            }
+        if !(hears && self.wait_for_end(limit)) {
+            self.remove_by_force();
         }
         podman::remove_volumes(&self.parts.wanted);
         sweep(self.parts.engine, &self.parts.folder, &self.parts.wanted);
@@ -394,6 +435,16 @@ pub(crate) fn failed_step(
         _ => step.to_string(),
     };
     cannot(what, error.to_string())
+}
+
+/// Who is at the other end of a connection.
+fn caller(control: &OwnedFd) -> Option<u32> {
+    let caller = sockopt::socket_peercred(control).ok()?;
+    Some(caller.pid.as_raw_nonzero().get().cast_unsigned())
+}
+
+fn not_watched(error: io::Error) -> StartError {
+    cannot("look after the container".into(), error.to_string())
 }
 
 pub(crate) fn descriptor(child: &Child) -> io::Result<OwnedFd> {

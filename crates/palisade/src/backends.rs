@@ -1,5 +1,6 @@
 //! The registry of backends: the one place that names them.
 
+use std::io::IsTerminal;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,8 @@ use palisade_config::{
 };
 use palisade_native::NativeBackend;
 use palisade_oci::{
-    ClientSettings, ContainerBackend, Engine, GvisorBackend, GvisorSettings, Platform, Settings,
+    ClientSettings, ContainerBackend, Engine, GvisorBackend, GvisorSettings, Place, Platform,
+    ServedBackend, Settings, Tell,
 };
 use palisade_session::User;
 use palisade_workspace::WorkspaceAccess;
@@ -33,13 +35,7 @@ pub(crate) fn by_name(
 ) -> Result<Box<dyn Backend>, Failure> {
     match name {
         "native" => Ok(Box::new(NativeBackend)),
-        CONTAINER => {
-            let base = here.state.path().join("containers");
-            let settings = settings(container);
-            let client = docker_client(here);
-            let backend = ContainerBackend::new(base, guest()?, settings, client);
-            Ok(Box::new(backend))
-        }
+        CONTAINER => Ok(Box::new(container_backend(here, container)?)),
         GVISOR => {
             let base = here.state.path().join("sandboxes");
             let backend = GvisorBackend::new(gvisor_settings(gvisor), base, guest()?);
@@ -49,6 +45,44 @@ pub(crate) fn by_name(
             .hint(format!("known: {}", NAMES.join(", ")))),
     }
 }
+
+fn container_backend(
+    here: &Surroundings,
+    container: &ContainerSettings,
+) -> Result<ContainerBackend, Failure> {
+    let base = here.state.path().join("containers");
+    let (settings, client) = (settings(container), docker_client(here));
+    Ok(ContainerBackend::new(base, guest()?, settings, client))
+}
+
+/// Containers that somebody else starts, with the session's folder in that place.
+pub(crate) fn served(
+    policy: &Effective,
+    here: &Surroundings,
+    place: Place,
+    tell: Tell,
+) -> Result<ServedBackend, Failure> {
+    let inner = container_backend(here, &policy.container)?;
+    // Who pastes the line most often does it where it was printed.
+    let terminal = std::io::stdin().is_terminal();
+    Ok(ServedBackend::new(inner, place, terminal, tell))
+}
+
+/// The boundary of sessions whose container somebody else starts: there is no other.
+pub(crate) fn check_served(policy: &Effective) -> Result<(), Failure> {
+    let name = name_of(policy);
+    if name == CONTAINER {
+        return Ok(());
+    }
+    let name = harmless(name);
+    Err(Failure::new(format!(
+        "the boundary is {name}, and only a container can be started by somebody else"
+    ))
+    .hint("add `--boundary container`"))
+}
+
+/// The boundary where a container is meant and none is named.
+pub(crate) const SERVED: &str = CONTAINER;
 
 /// The backend a policy names, or the default.
 pub(crate) fn of_policy(
