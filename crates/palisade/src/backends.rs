@@ -24,8 +24,6 @@ pub(crate) const NAMES: [&str; 3] = ["native", CONTAINER, GVISOR];
 
 const CONTAINER: &str = "container";
 const GVISOR: &str = "gvisor";
-/// Those of `palisade_oci`.
-const OF_OCI: [&str; 2] = [CONTAINER, GVISOR];
 
 /// The backend of this name, with what is said of containers and of gVisor.
 pub(crate) fn by_name(
