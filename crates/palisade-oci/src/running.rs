@@ -28,7 +28,7 @@ use crate::masker::{ContainerMasker, HandContainer, enter};
 use crate::sweep::sweep;
 use crate::tree::Mount;
 use crate::vanished::Place;
-use crate::{inspect, late, launch, podman, stale, vanished};
+use crate::{inspect, late, launch, podman, remap, stale, vanished};
 
 /// How long an engine may take to start a container. It takes a quarter of a second; on a busy machine many times that.
 const START_DEADLINE: Duration = Duration::from_secs(60);
@@ -170,7 +170,9 @@ impl ContainerRunning {
         match wanted.by {
             StartedBy::Palisade => Ok(()),
             // Who called may be another container than the one that was looked at.
-            StartedBy::Line | StartedBy::Compose => inspect::is_process(&account, caller(control)),
+            StartedBy::Line | StartedBy::Compose => {
+                inspect::is_process(&account, caller(control).ok())
+            }
         }
     }
 
@@ -187,10 +189,8 @@ impl ContainerRunning {
     /// A container that somebody else started is known by its guest.
     fn look_after(&mut self, control: &OwnedFd) -> Result<(), StartError> {
         if let Starter::Others(_) = self.parts.starter {
-            let guest = i32::try_from(caller(control).unwrap_or_default());
-            let guest = guest.ok().and_then(Pid::from_raw).ok_or(Errno::SRCH);
-            let opened = guest.and_then(|guest| pidfd_open(guest, PidfdFlags::empty()));
-            self.life = Some(opened.map_err(|e| not_watched(e.into()))?);
+            let opened = caller(control).and_then(opened);
+            self.life = Some(opened.map_err(not_watched)?);
         }
         Ok(())
     }
@@ -253,6 +253,8 @@ impl Running for ContainerRunning {
         let endpoint = self.wait_for_sockets(&control)?;
         self.look_after(&control)?;
         self.check(&control)?;
+        let guest = caller(&control).map_err(|e| cannot("find the guest".into(), e.to_string()))?;
+        remap::check(guest, &self.parts.wanted.spec.identity)?;
         vanished::check(&self.parts.masked)?;
         self.lay_late()?;
         self.control = Some(control);
@@ -289,7 +291,7 @@ impl Running for ContainerRunning {
     /// The guest, once it has called. As the first of its process namespace it waits in its end until the kernel has ended all
     /// others (pid_namespaces(7)).
     fn process(&self) -> Option<u32> {
-        caller(self.control.as_ref()?)
+        caller(self.control.as_ref()?).ok()
     }
 
     fn event_source(&self) -> BorrowedFd<'_> {
@@ -390,6 +392,12 @@ impl Drop for ContainerRunning {
     }
 }
 
+/// Who called, by the number it has here.
+fn caller(control: &OwnedFd) -> io::Result<u32> {
+    let caller = sockopt::socket_peercred(control)?;
+    Ok(caller.pid.as_raw_nonzero().get().cast_unsigned())
+}
+
 /// What the guest says of the agent; none where it is gone.
 pub(crate) fn agent_event(said: Option<InitEvent>, spec: &BoundarySpec) -> io::Result<AgentEvent> {
     Ok(match said {
@@ -437,18 +445,16 @@ pub(crate) fn failed_step(
     cannot(what, error.to_string())
 }
 
-/// Who is at the other end of a connection.
-fn caller(control: &OwnedFd) -> Option<u32> {
-    let caller = sockopt::socket_peercred(control).ok()?;
-    Some(caller.pid.as_raw_nonzero().get().cast_unsigned())
-}
-
 fn not_watched(error: io::Error) -> StartError {
     cannot("look after the container".into(), error.to_string())
 }
 
 pub(crate) fn descriptor(child: &Child) -> io::Result<OwnedFd> {
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    opened(child.id())
+}
+
+fn opened(process: u32) -> io::Result<OwnedFd> {
+    let pid = i32::try_from(process).ok().and_then(Pid::from_raw);
     let pid = pid.ok_or(io::ErrorKind::NotFound)?;
     Ok(pidfd_open(pid, PidfdFlags::empty())?)
 }

@@ -33,6 +33,8 @@ pub(crate) struct Surroundings {
     pub(crate) config_dir: PathBuf,
     pub(crate) state: StateDir,
     pub(crate) user: User,
+    /// What agents of sessions at the same time are told apart by, where they have users of their own.
+    pub(crate) number: u32,
 }
 
 impl Surroundings {
@@ -64,6 +66,7 @@ impl Surroundings {
                     .join("palisade"),
             ),
             user: user(uid, gid, name),
+            number: std::process::id(),
             home,
             current_dir,
         })
@@ -95,6 +98,7 @@ impl Surroundings {
 
     /// The same, where the agent is one that goes with that number, whatever process serves it.
     pub(crate) fn with_agent(mut self, number: u32) -> Self {
+        self.number = number;
         if rustix::process::geteuid().is_root() {
             let host = FIRST_SERVED_ID + (number >> 5);
             (self.user.host_uid, self.user.host_gid) = (host, host);
