@@ -140,19 +140,26 @@ impl ContainerBackend {
         laid: &Laid,
         wanted: &Wanted,
     ) -> Result<OwnedFd, StartError> {
-        let mut plan = guest_plan(
-            owned(wanted.engine, &laid.layout),
-            &wanted.spec,
-            &laid.layout,
-        )?;
+        let owned = owned(wanted.engine, &laid.layout);
+        let mut plan = guest_plan(owned, &wanted.spec, &laid.layout)?;
         if wanted.by != StartedBy::Palisade {
             // Whatever terminal there is, it is another one than ours, and all the container's.
             (plan.foreground, plan.window) = (true, None);
         }
-        write_files(folder, laid, wanted)
-            .map_err(|e| cannot("write the session's files".into(), e.to_string()))?;
+        self.write(folder, laid, wanted)?;
         let opened = folder.open(&plan);
         opened.map_err(|e| cannot("open the session's socket".into(), e.to_string()))
+    }
+
+    /// Writes what the container is made of.
+    pub(crate) fn write(
+        &self,
+        folder: &SessionFolder,
+        laid: &Laid,
+        wanted: &Wanted,
+    ) -> Result<(), StartError> {
+        write_files(folder, laid, wanted)
+            .map_err(|e| cannot("write the session's files".into(), e.to_string()))
     }
 
     pub(crate) fn parts(

@@ -65,6 +65,16 @@ pub(crate) struct Wanted {
     pub(crate) by: StartedBy,
 }
 
+impl Wanted {
+    /// Where overlays lie, and their options.
+    pub(crate) fn overlays(&self) -> impl Iterator<Item = (&Path, String)> {
+        self.mounts.iter().filter_map(|mount| match mount {
+            HostMount::Overlay { target, layers } => Some((target.as_path(), layers.options())),
+            HostMount::Bind { .. } | HostMount::Memory { .. } => None,
+        })
+    }
+}
+
 /// Who has the engine start the container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StartedBy {

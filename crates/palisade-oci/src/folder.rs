@@ -8,6 +8,7 @@
 //!     inside/        shown inside: plan, control, a place for the guest, and the empty file and folder that masks are
 //!     hand/          of the container that masks what comes later, where there is one
 //!     sweep/         of the container that removes what an overlay left, where one does
+//!     ready          where a compose file starts the container: it may be started
 //!     changes-N      where somebody else starts the container: a link to the session's own changes
 //! ```
 
@@ -33,6 +34,8 @@ use self::place::SYSTEM;
 
 /// The lock's name.
 const LOCK: &str = "lock";
+/// What says that a guest may call, where somebody else has to know.
+pub(crate) const READY: &str = "ready";
 /// The name of the guest in the folder that is shown.
 pub(crate) const GUEST: &str = "guest";
 
@@ -120,6 +123,11 @@ impl SessionFolder {
         let _ = fs::remove_dir_all(self.path.join("made"));
     }
 
+    /// Says that a guest may call.
+    pub(crate) fn say_ready(&self) -> io::Result<()> {
+        readable(&self.path.join(READY), b"")
+    }
+
     /// Takes the socket away, once the guest has called.
     pub(crate) fn close(&self) -> io::Result<()> {
         fs::remove_file(self.inside().join(GUEST_SOCKET))
@@ -130,6 +138,7 @@ impl Drop for SessionFolder {
     fn drop(&mut self) {
         if self.stays {
             // Nobody is served any more.
+            let _ = fs::remove_file(self.path.join(READY));
             let _ = self.close();
         } else {
             // What is left is removed by a later session, as that of a supervisor that was killed.

@@ -1,6 +1,7 @@
 //! Whether the engine made what it was told: an engine of another version, a wrapper or a setting of the daemon may have
 //! dropped a flag, and none of them says so.
 
+mod compose;
 mod podman;
 
 use std::collections::BTreeSet;
@@ -10,7 +11,7 @@ use palisade_boundary::StartError;
 use serde_json::Value;
 
 use crate::engine::{Engine, cannot};
-use crate::flags::{self, HostMount, IPV6, Wanted, hidden_mount, own_mounts, processes};
+use crate::flags::{self, HostMount, IPV6, StartedBy, Wanted, hidden_mount, own_mounts, processes};
 
 /// Compares the engine's own account of the container (`inspect`) with what was wanted.
 ///
@@ -86,6 +87,7 @@ fn differs(one: &Value, wanted: &Wanted) -> Option<&'static str> {
         .into_iter()
         .chain(rights(one, host, wanted))
         .chain(files(one, host, wanted))
+        .chain(shown(one, host, wanted))
         .chain(bounds(host, wanted));
     all.filter(|(_, holds)| !holds)
         .map(|(control, _)| control)
@@ -133,30 +135,36 @@ fn rights(one: &Value, host: &Value, wanted: &Wanted) -> [Check; 11] {
     ]
 }
 
-fn files(one: &Value, host: &Value, wanted: &Wanted) -> [Check; 7] {
-    let mounted = one["Mounts"].as_array().map(Vec::len);
+fn files(one: &Value, host: &Value, wanted: &Wanted) -> [Check; 5] {
     [
         ("the root", host["ReadonlyRootfs"] == true),
         (
             "the masked paths",
             !is_empty(&host["MaskedPaths"]) && !is_empty(&host["ReadonlyPaths"]),
         ),
-        (
-            "volumes",
-            is_empty(&host["Binds"]) && is_empty(&host["VolumesFrom"]),
-        ),
+        ("volumes", is_empty(&host["VolumesFrom"])),
         (
             "the image's volumes",
             covered(&one["Config"]["Volumes"], wanted),
         ),
+        (
+            "file systems in memory",
+            memories(&host["Tmpfs"]) == wanted_memories(wanted),
+        ),
+    ]
+}
+
+fn shown(one: &Value, host: &Value, wanted: &Wanted) -> [Check; 3] {
+    if wanted.by == StartedBy::Compose {
+        return compose::shown(one, host, wanted);
+    }
+    let mounted = one["Mounts"].as_array().map(Vec::len);
+    [
+        ("volumes", is_empty(&host["Binds"])),
         ("mounts", mounts(&host["Mounts"]) == wanted_mounts(wanted)),
         (
             "what is mounted",
             mounted == Some(wanted_mounts(wanted).len()),
-        ),
-        (
-            "file systems in memory",
-            memories(&host["Tmpfs"]) == wanted_memories(wanted),
         ),
     ]
 }
@@ -175,7 +183,10 @@ fn bounds(host: &Value, wanted: &Wanted) -> [Check; 6] {
             host["Memory"] == memory && host["MemorySwap"] == memory,
         ),
         ("limits.cpus", host["NanoCpus"] == cpus),
-        ("the removal", host["AutoRemove"] == true),
+        (
+            "the removal",
+            host["AutoRemove"] == (wanted.by != StartedBy::Compose),
+        ),
         ("the log", host["LogConfig"]["Type"] == "none"),
         ("core files", core_files(&host["Ulimits"])),
     ]
@@ -230,13 +241,18 @@ fn no_new_privileges(host: &Value) -> bool {
     options.contains("no-new-privileges") || options.contains("no-new-privileges:true")
 }
 
+/// Clients write the same profile in words of their own.
 fn has_profile(host: &Value, profile: &str) -> bool {
     let options = texts(&host["SecurityOpt"]);
-    let ours = format!("seccomp={profile}");
-    let of_seccomp = options
+    let mut of_seccomp = options
         .iter()
         .filter(|option| option.starts_with("seccomp"));
-    of_seccomp.eq([&ours])
+    let (Some(only), None) = (of_seccomp.next(), of_seccomp.next()) else {
+        return false;
+    };
+    let read = |text: &str| serde_json::from_str::<Value>(text).ok();
+    let found = only.strip_prefix("seccomp=").and_then(read);
+    found.is_some() && found == read(profile)
 }
 
 fn first_process(one: &Value) -> bool {

@@ -56,5 +56,5 @@ pub use folder::Place;
 pub use image::named::search_path;
 pub use remap::{NO_REMAP, Remapped, remapped};
 pub use runsc::{GvisorBackend, GvisorSettings, Platform};
-pub use served::{Line, ServedBackend, Tell};
+pub use served::{Gate, Line, ServedBackend, Tell};
 pub use settings::{Settings, Surroundings, choose};

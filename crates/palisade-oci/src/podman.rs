@@ -6,7 +6,7 @@ use palisade_boundary::{BoundarySpec, Control, Limits, StartError};
 use rustix::process::{Resource, getrlimit};
 
 use crate::engine::{Engine, cannot};
-use crate::flags::{HostMount, LABEL_BASE, LABEL_SESSION, Wanted, processes};
+use crate::flags::{LABEL_BASE, LABEL_SESSION, Wanted, processes};
 
 /// The control groups that an engine may limit containers by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,12 +124,8 @@ fn own_limits(wanted: &Wanted) -> [String; 2] {
 /// With root, changes are kept apart by a volume, since its own overlay mounts are told no options.
 fn volumes(wanted: &Wanted) -> impl Iterator<Item = (String, String)> {
     let by_volume = wanted.engine == Engine::Podman && !wanted.engine.is_rootless();
-    let overlays = wanted.mounts.iter().filter(move |_| by_volume);
-    let overlays = overlays.filter_map(|mount| match mount {
-        HostMount::Overlay { layers, .. } => Some(layers.options()),
-        HostMount::Bind { .. } | HostMount::Memory { .. } => None,
-    });
-    let name = |(number, options)| (volume_name(&wanted.session, number), options);
+    let overlays = wanted.overlays().filter(move |_| by_volume);
+    let name = |(number, (_, options))| (volume_name(&wanted.session, number), options);
     overlays.enumerate().map(name)
 }
 
@@ -157,16 +153,26 @@ pub(crate) fn make_volumes(wanted: &Wanted) -> Result<(), StartError> {
         ];
         let what = "make the volume of the changes";
         let made = wanted.engine.ask(what, &command)?;
-        let look = ["volume", "inspect", "--format", "{{json .Options}}", &made];
-        let found = wanted.engine.ask(what, &look)?;
-        let found: serde_json::Value = serde_json::from_str(&found).unwrap_or_default();
-        let asked = serde_json::json!({ "type": "overlay", "device": "overlay", "o": options });
-        if found != asked {
-            let cause = format!("podman made another one than was asked for: {found}");
-            return Err(cannot(what.into(), cause));
-        }
+        check_volume(wanted.engine, &made, &options)?;
     }
     Ok(())
+}
+
+/// Whether a volume is the overlay that was asked for.
+pub(crate) fn check_volume(engine: Engine, name: &str, options: &str) -> Result<(), StartError> {
+    let what = "look at the volume of the changes";
+    let look = ["volume", "inspect", "--format", "{{json .Options}}", name];
+    let found = engine.ask(what, &look)?;
+    let found: serde_json::Value = serde_json::from_str(&found).unwrap_or_default();
+    let asked = serde_json::json!({ "type": "overlay", "device": "overlay", "o": options });
+    if found == asked {
+        return Ok(());
+    }
+    let program = engine.program();
+    let cause = format!("{program} made another one than was asked for: {found}");
+    let mut error = cannot(what.into(), cause);
+    error.fix = Some(format!("`{program} volume rm {name}`, and try again"));
+    Err(error)
 }
 
 /// Removes them, once the container is gone.

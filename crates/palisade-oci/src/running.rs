@@ -167,13 +167,17 @@ impl ContainerRunning {
         let wanted = &self.parts.wanted;
         let account = self.account()?;
         inspect::check(&account, wanted)?;
-        match wanted.by {
-            StartedBy::Palisade => Ok(()),
-            // Who called may be another container than the one that was looked at.
-            StartedBy::Line | StartedBy::Compose => {
-                inspect::is_process(&account, caller(control).ok())
+        if wanted.by == StartedBy::Palisade {
+            return Ok(());
+        }
+        if wanted.by == StartedBy::Compose {
+            for (number, (_, options)) in wanted.overlays().enumerate() {
+                let name = podman::volume_name(&wanted.session, number);
+                podman::check_volume(wanted.engine, &name, &options)?;
             }
         }
+        // Who called may be another container than the one that was looked at.
+        inspect::is_process(&account, caller(control).ok())
     }
 
     fn account(&self) -> Result<Vec<u8>, StartError> {

@@ -3,6 +3,8 @@
 //!
 //! The folder is the same for each session of a workspace, so that what was printed stays right as long as the policy does.
 
+mod compose;
+
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
@@ -10,13 +12,15 @@ use std::rc::Rc;
 use palisade_boundary::{Assessment, Backend, BoundarySpec, Probe, Running, StartError};
 
 use crate::backend::{ContainerBackend, Laid};
-use crate::engine::Engine;
+use crate::engine::{Engine, cannot};
 use crate::flags::{LABEL_SESSION, StartedBy, Wanted};
 use crate::folder::{Place, SessionFolder};
 use crate::launch::{provide, words};
 use crate::podman;
 use crate::running::{ContainerRunning, Starter};
 use crate::tree::What;
+
+pub use self::compose::Gate;
 
 /// What starts a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,6 +125,10 @@ impl Backend for ServedBackend {
         }
         let listener = self.inner.fill(&folder, &laid, &wanted)?;
         podman::make_volumes(&wanted)?;
+        if self.by == StartedBy::Compose {
+            let said = folder.say_ready();
+            said.map_err(|e| cannot("say that the gate is ready".into(), e.to_string()))?;
+        }
         let (tell, line) = (Rc::clone(&self.tell), line(&wanted));
         let starter = Starter::Others(Some(Box::new(move || tell(&line))));
         let parts = self.inner.parts(laid, folder, listener, wanted, starter);

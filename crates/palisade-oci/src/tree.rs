@@ -11,7 +11,8 @@ use std::path::{Component, Path, PathBuf};
 use palisade_boundary::StartError;
 use palisade_protocol::{Changes, Ownership, TreeAccess, TreeEntry};
 
-use self::host::{Found, merged, submounts, what_is_at};
+pub(crate) use self::host::submounts;
+use self::host::{Found, merged, what_is_at};
 use crate::engine::cannot;
 use crate::vanished::Place;
 

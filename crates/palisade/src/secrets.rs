@@ -15,10 +15,7 @@ pub(crate) fn credentials(policy: &Effective) -> Result<Credentials, Failure> {
     if policy.credentials.is_empty() {
         return Ok(Credentials::none());
     }
-    let mut names = BTreeSet::new();
-    for definition in &policy.credentials {
-        collect(&definition.value.source, &mut names);
-    }
+    let names = variables(policy);
     let mut taken: BTreeMap<&str, Result<Secret, SecretError>> = BTreeMap::new();
     for name in names {
         let value = take_variable(name)
@@ -38,6 +35,15 @@ pub(crate) fn credentials(policy: &Effective) -> Result<Credentials, Failure> {
         })
     };
     Credentials::new(definitions, ask).map_err(Failure::from)
+}
+
+/// The variables that credentials come from.
+pub(crate) fn variables(policy: &Effective) -> BTreeSet<&str> {
+    let mut names = BTreeSet::new();
+    for definition in &policy.credentials {
+        collect(&definition.value.source, &mut names);
+    }
+    names
 }
 
 /// The variables a source reads.

@@ -115,6 +115,18 @@ impl Surroundings {
         }
     }
 
+    /// The state folder by its real path, made where it is missing.
+    pub(crate) fn state_folder(&self) -> Result<PathBuf, Failure> {
+        use std::os::unix::fs::DirBuilderExt;
+        let path = self.state.path();
+        let made = fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path);
+        made.map_err(|error| Failure::new(format!("make {}: {error}", path.display())))?;
+        Ok(real_path(path))
+    }
+
     /// Real paths of palisade's own folders, which no agent may write.
     pub(crate) fn own_folders(&self) -> [PathBuf; 2] {
         [

@@ -77,7 +77,11 @@ pub(crate) fn run(shared: &Path, has_nextest: bool, variables: &[(&str, PathBuf)
     build_guest(&[])?;
     let docker = with_docker(shared, variables);
     let mapped = with_mapped_users(shared, variables);
-    docker.and(mapped).and(with_podman(shared, variables))
+    let composed = with_compose(shared, variables);
+    docker
+        .and(mapped)
+        .and(composed)
+        .and(with_podman(shared, variables))
 }
 
 /// Static, as it is installed: the container that masks what comes later has no library.
@@ -108,7 +112,7 @@ fn with_docker(shared: &Path, variables: &[(&str, PathBuf)]) -> Done {
     let daemon = Daemon::start(&shared.join("docker"), &mut Command::new("dockerd"))?;
     let mut command = shell::cargo();
     command
-        .args(tests(&selection(&NOT_MAPPED, &[])))
+        .args(tests(&selection(&OTHER_DAEMONS, &[])))
         .env("DOCKER_HOST", daemon.address())
         .env("PALISADE_TEST_BOUNDARY", "container")
         .envs(variables.iter().map(|(name, value)| (name, value)));
@@ -141,16 +145,52 @@ fn with_mapped_users(shared: &Path, variables: &[(&str, PathBuf)]) -> Done {
     shell::run(&mut command)
 }
 
+/// With mounts that are shared, as a system manager makes them: the gate of a compose file is shown the host's. An older compose has no
+/// word for namespaces of control groups, so the daemon makes them unasked.
+fn with_compose(shared: &Path, variables: &[(&str, PathBuf)]) -> Done {
+    if shell::program("dockerd").is_none() {
+        return Ok(());
+    }
+    if shell::program("docker-compose").is_none() {
+        let why = "docker-compose is not installed (package docker-compose)";
+        left_out("containers of a compose file", why);
+        return Ok(());
+    }
+    let script = "mount --make-rshared / && exec dockerd \"$@\"";
+    let mut dockerd = Command::new("unshare");
+    dockerd
+        .args(["--mount", "--propagation=slave", "sh", "-c", script, "sh"])
+        .arg("--default-cgroupns-mode=private");
+    let daemon = Daemon::start(&shared.join("composed"), &mut dockerd)?;
+    let mut command = shell::cargo();
+    command
+        .args(tests("test(containers::compose::)"))
+        .env("DOCKER_HOST", daemon.address())
+        .env("PALISADE_TEST_BOUNDARY", "container")
+        .envs(variables.iter().map(|(name, value)| (name, value)));
+    shell::run(&mut command)
+}
+
 /// Whose subordinate ids a daemon has that maps users: one of every Debian's.
 const MAPPED_USER: &str = "daemon";
 const MAPPED_IDS: &str = "daemon:300000:65536\n";
 
-const NOT_MAPPED: [(&str, &str); 1] = [("containers::mapped::", "want a daemon that maps users")];
+/// What wants a daemon of another kind.
+const OTHER_DAEMONS: [(&str, &str); 2] = [
+    ("containers::mapped::", "want a daemon that maps users"),
+    (
+        "containers::compose::",
+        "want a daemon whose mounts are shared",
+    ),
+];
 
-const OTHER_MAPPED: [(&str, &str); 1] = [(
-    "the_agent_is_the_user_that_the_policy_names",
-    "nobody is, and containers::mapped has that it is said",
-)];
+const OTHER_MAPPED: [(&str, &str); 2] = [
+    (
+        "the_agent_is_the_user_that_the_policy_names",
+        "nobody is, and containers::mapped has that it is said",
+    ),
+    OTHER_DAEMONS[1],
+];
 
 fn with_podman(shared: &Path, variables: &[(&str, PathBuf)]) -> Done {
     let needed = [
@@ -175,8 +215,9 @@ fn with_podman(shared: &Path, variables: &[(&str, PathBuf)]) -> Done {
 }
 
 /// What podman does another way, and why it is left out there.
-const NOT_WITH_PODMAN: [(&str, &str); 6] = [
-    NOT_MAPPED[0],
+const NOT_WITH_PODMAN: [(&str, &str); 7] = [
+    OTHER_DAEMONS[0],
+    OTHER_DAEMONS[1],
     (
         "what_is_removed_before_it_is_masked_is_not_made_again::as_user",
         "what a rootless engine makes is the user's, as what the user makes",

@@ -19,8 +19,13 @@ enum Sign {
 }
 
 /// Debian packages, and what they are for.
-const DEBIAN: [(Sign, &str, &str); 41] = [
+const DEBIAN: [(Sign, &str, &str); 42] = [
     (Sign::Program("dockerd"), "docker.io", "container tests"),
+    (
+        Sign::Program("docker-compose"),
+        "docker-compose",
+        "container tests",
+    ),
     (Sign::Program("podman"), "podman", "container tests"),
     (Sign::Program("newuidmap"), "uidmap", "container tests"),
     (Sign::Program("runsc"), "runsc", "gVisor tests"),

@@ -75,7 +75,7 @@ fn is_opaque(folder: &Path) -> bool {
 }
 
 /// Every place below a folder where something is mounted, parents first.
-pub(super) fn submounts(folder: &Path) -> io::Result<Vec<PathBuf>> {
+pub(crate) fn submounts(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let table = std::fs::read("/proc/self/mountinfo")?;
     let mut found: Vec<PathBuf> = table
         .split(|b| *b == b'\n')

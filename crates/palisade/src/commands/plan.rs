@@ -19,6 +19,7 @@ use crate::terminal_text::{Palette, harmless, harmless_path};
 
 mod by_hand;
 mod json;
+mod yaml;
 
 /// Say everything a session would do, and how well each control would be held here. Exit status: 0 it would start, 1 it would be
 /// refused because something is weaker.
@@ -30,6 +31,10 @@ pub(crate) struct Args {
     /// Print, instead, the two lines that start a container by hand: its gate, and the engine's own line. Nothing is done.
     #[arg(long, conflicts_with = "json")]
     show_command: bool,
+    /// Print, instead, a compose file with the gate and the container as two services. The images and the folder that it names are
+    /// made.
+    #[arg(long, conflicts_with_all = ["json", "show_command"])]
+    compose: bool,
     #[command(flatten)]
     at: At,
     /// The command it would be for, with its arguments: a known agent brings its own profile.
@@ -60,11 +65,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     if args.show_command {
         return by_hand::show(args);
     }
+    if args.compose {
+        return by_hand::compose(args);
+    }
     if args.at.base.is_some() {
         return Err(Failure::new(
             "`--at` says where the folder of a container that you start yourself lies",
         )
-        .hint("add `--show-command`"));
+        .hint("add `--show-command` or `--compose`"));
     }
     let here = Surroundings::read()?;
     let program = args.command.first().map(OsString::as_os_str);

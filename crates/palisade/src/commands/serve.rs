@@ -30,6 +30,9 @@ pub(crate) struct Args {
     /// Say nothing but the line unless palisade fails.
     #[arg(long, short)]
     quiet: bool,
+    /// Serve the container of a compose file (`palisade plan --compose`), and print no line.
+    #[arg(long)]
+    compose: bool,
     #[command(flatten)]
     at: At,
     /// The command and its arguments.
@@ -93,7 +96,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let Served { here, policy, .. } = &served;
     let credentials = secrets::credentials(policy)?;
     let quiet = args.quiet;
-    let backend = served.backend(Rc::new(move |line: &Line| tell(line, quiet)))?;
+    let backend = if args.compose {
+        served.backend(Rc::new(|_| Ok(())))?.by_compose()
+    } else {
+        served.backend(Rc::new(move |line: &Line| tell(line, quiet)))?
+    };
     let plan = planned(policy, here, &args.command, &credentials)?;
     let id = plan.id.clone();
     if !quiet {

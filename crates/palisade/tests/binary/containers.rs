@@ -1,5 +1,6 @@
 //! What only a container can get wrong: the engine, and what it leaves. `cargo xtask test` runs these with a daemon of its own.
 
+mod compose;
 mod images;
 mod mapped;
 mod served;
