@@ -44,6 +44,7 @@ impl ServedBackend {
                 "use `--show-command`, or docker",
             ));
         }
+        let daemon = Daemon::of(engine)?;
         let laid = of.lay(spec)?;
         let wanted = of.wanted(spec, &laid);
         let api = of.inner.api();
@@ -51,7 +52,7 @@ impl ServedBackend {
         let links = gate::links()?;
         let image = Root::Host(RootImage::new(&links)?);
         provide(engine, api.as_ref(), &image)?;
-        let agent = agent(&wanted, has_private_groups(engine)?)?;
+        let agent = agent(&wanted, &daemon)?;
         let mut gate = gate::service(&wanted, gate, &links)?;
         gate.insert("image".into(), image.name().into());
         let folder = of.take()?;
@@ -65,15 +66,33 @@ impl ServedBackend {
     }
 }
 
-/// An older compose knows no word for the namespace of control groups, and most daemons need none.
-fn has_private_groups(engine: Engine) -> Result<bool, StartError> {
-    let info = ["info", "--format", "{{json .SecurityOptions}}"];
-    let options = engine.ask("ask the engine for its settings", &info)?;
-    Ok(options.contains("name=cgroupns"))
+/// What is to be known of the engine's daemon.
+struct Daemon {
+    /// An older compose knows no word for the namespace of control groups, and most daemons need none.
+    private_groups: bool,
+}
+
+impl Daemon {
+    fn of(engine: Engine) -> Result<Self, StartError> {
+        let info = ["info", "--format", "{{json .SecurityOptions}}"];
+        let options = engine.ask("ask the engine for its settings", &info)?;
+        if ["name=rootless", "name=userns"]
+            .iter()
+            .any(|option| options.contains(option))
+        {
+            return Err(refused(
+                "the daemon maps users, so the gate's container could not see this machine as you do",
+                "use `--show-command`",
+            ));
+        }
+        Ok(Self {
+            private_groups: options.contains("name=cgroupns"),
+        })
+    }
 }
 
 /// The agent's container, as the engine's options have it.
-fn agent(wanted: &Wanted, private_groups: bool) -> Result<Map<String, Value>, StartError> {
+fn agent(wanted: &Wanted, daemon: &Daemon) -> Result<Map<String, Value>, StartError> {
     let limits = &wanted.spec.limits;
     let profile = format!("seccomp={}", text(&wanted.profile_file)?);
     let mut all = object(json!({
@@ -118,7 +137,7 @@ fn agent(wanted: &Wanted, private_groups: bool) -> Result<Map<String, Value>, St
     if wanted.ipv6 {
         add("sysctls", json!({ IPV6: "0" }));
     }
-    if !private_groups {
+    if !daemon.private_groups {
         add("cgroup", "private".into());
     }
     Ok(all)
