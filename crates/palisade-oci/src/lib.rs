@@ -51,5 +51,5 @@ pub use api::ClientSettings;
 pub use backend::ContainerBackend;
 pub use engine::Engine;
 pub use image::named::search_path;
-pub use runsc::{GvisorBackend, GvisorSettings, Platform};
+pub use runsc::{GvisorBackend, GvisorSettings, Platform, become_sandbox};
 pub use settings::{Settings, Surroundings, choose};

@@ -43,30 +43,18 @@ impl Podman {
             place("run"),
             place("rootless")
         );
-        let mut ids = String::new();
-        for name in NAMES.map(str::to_owned).into_iter().chain(own_name()) {
-            writeln!(ids, "{name}:{IDS}").map_err(|e| e.to_string())?;
-        }
-        let files = [
-            ("containers.conf", CONTAINERS),
-            ("storage.conf", &storage),
-            ("ids", &ids),
-        ];
+        let files = [("containers.conf", CONTAINERS), ("storage.conf", &storage)];
         for (name, content) in files {
             std::fs::write(podman.at(name), content).map_err(failed)?;
         }
+        write_ids(&podman.at("ids"))?;
         Ok(podman)
     }
 
     /// A command in whose mount namespace the subordinate ids are, with podman's settings.
     pub(super) fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        let script =
-            "mount --bind \"$0\" /etc/subuid && mount --bind \"$0\" /etc/subgid && exec \"$@\"";
-        let mut command = Command::new("unshare");
+        let mut command = command_with_ids(&self.at("ids"), program);
         command
-            .args(["--mount", "--propagation=private", "sh", "-c", script])
-            .arg(self.at("ids"))
-            .arg(program)
             .env("PALISADE_TEST_ENGINE", "podman")
             // Nobody listens there, so that podman is what a probe finds.
             .env("DOCKER_HOST", "unix:///nonexistent/docker")
@@ -97,6 +85,27 @@ impl Drop for Podman {
                 .ok();
         }
     }
+}
+
+/// Writes the subordinate ids of the user that tests take on.
+pub(crate) fn write_ids(file: &Path) -> Done {
+    let mut ids = String::new();
+    for name in NAMES.map(str::to_owned).into_iter().chain(own_name()) {
+        writeln!(ids, "{name}:{IDS}").map_err(|e| e.to_string())?;
+    }
+    std::fs::write(file, ids).map_err(|e| format!("write subordinate ids: {e}"))
+}
+
+/// A command in whose mount namespace these are the machine's subordinate ids.
+pub(crate) fn command_with_ids(ids: &Path, program: impl AsRef<OsStr>) -> Command {
+    let script =
+        "mount --bind \"$0\" /etc/subuid && mount --bind \"$0\" /etc/subgid && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "--propagation=private", "sh", "-c", script])
+        .arg(ids)
+        .arg(program);
+    command
 }
 
 fn own_name() -> Option<String> {
