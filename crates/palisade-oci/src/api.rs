@@ -72,7 +72,13 @@ impl Api {
         }
     }
 
-    fn get(&self, engine: Engine, what: &str, path: &str) -> Result<(u16, Vec<u8>), StartError> {
+    /// Status and body of an answer.
+    pub(crate) fn get(
+        &self,
+        engine: Engine,
+        what: &str,
+        path: &str,
+    ) -> Result<(u16, Vec<u8>), StartError> {
         let connection = connect(&self.0).map_err(|error| {
             let at = self.0.display();
             let words = match error.kind() {

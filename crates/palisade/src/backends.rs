@@ -10,7 +10,8 @@ use palisade_config::{
 };
 use palisade_native::NativeBackend;
 use palisade_oci::{
-    ClientSettings, ContainerBackend, Engine, GvisorBackend, GvisorSettings, Platform, Settings,
+    ClientSettings, ContainerBackend, Engine, GvisorBackend, GvisorSettings, Platform, Remapped,
+    Settings,
 };
 use palisade_session::User;
 use palisade_workspace::WorkspaceAccess;
@@ -24,8 +25,6 @@ pub(crate) const NAMES: [&str; 3] = ["native", CONTAINER, GVISOR];
 
 const CONTAINER: &str = "container";
 const GVISOR: &str = "gvisor";
-/// Those of `palisade_oci`.
-const OF_OCI: [&str; 2] = [CONTAINER, GVISOR];
 
 /// The backend of this name, with what is said of containers and of gVisor.
 pub(crate) fn by_name(
@@ -70,7 +69,9 @@ fn settings(container: &ContainerSettings) -> Settings {
             None => palisade_oci::choose(&palisade_oci::Surroundings {
                 docker: is_installed(Engine::Docker),
                 podman: is_installed(Engine::Podman),
-                docker_host: std::env::var("DOCKER_HOST").ok(),
+                docker_host: std::env::var("DOCKER_HOST")
+                    .ok()
+                    .filter(|host| !host.is_empty()),
             }),
         },
         runtime: container
@@ -127,21 +128,63 @@ fn gvisor_settings(written: &Gvisor) -> GvisorSettings {
 /// Who the agent is with that backend. The ids of a container and of a sandbox are the host's.
 pub(crate) fn user_of(policy: &Effective, here: &Surroundings) -> Result<User, Failure> {
     let user = here.user.clone();
-    let name = name_of(policy);
-    if !OF_OCI.contains(&name) {
-        return Ok(user);
+    match name_of(policy) {
+        CONTAINER => container_user(policy, here),
+        GVISOR => Ok(with_the_hosts_ids(user)),
+        _ => Ok(user),
     }
-    if let Some(named) = &policy.container.user
-        && name == CONTAINER
-    {
-        return named_user(named, policy, here);
+}
+
+fn container_user(policy: &Effective, here: &Surroundings) -> Result<User, Failure> {
+    let engine = settings(&policy.container).engine;
+    let user = here.user.clone();
+    if let Some(first) = palisade_oci::remapped(engine, &docker_client(here)) {
+        return mapped_user(first, policy, user);
     }
-    Ok(User {
+    match &policy.container.user {
+        Some(named) => named_user(named, policy, here),
+        None => Ok(with_the_hosts_ids(user)),
+    }
+}
+
+fn with_the_hosts_ids(user: User) -> User {
+    User {
         uid: user.host_uid,
         gid: user.host_gid,
         ..user
+    }
+}
+
+/// One of the daemon's own, like the agents of root one for each session. The workspace is laid with its owner's files as the
+/// agent's, which takes root.
+fn mapped_user(first: Remapped, policy: &Effective, user: User) -> Result<User, Failure> {
+    if let Some(named) = &policy.container.user {
+        let (source, (uid, gid)) = (&named.source, named.value);
+        return Err(Failure::new(format!(
+            "{source}: the docker daemon maps users (userns-remap), and {uid}:{gid} inside would be somebody else on this machine"
+        ))
+        .hint("take `user` out, or use a daemon without userns-remap"));
+    }
+    if !rustix::process::geteuid().is_root() {
+        return Err(Failure::new(
+            "the docker daemon maps users (userns-remap), so you would not be the owner of your workspace inside",
+        )
+        .hint(palisade_oci::NO_REMAP));
+    }
+    // A daemon has 65,536 ids, unless it is told otherwise.
+    let id = FIRST_MAPPED + std::process::id() % MAPPED;
+    Ok(User {
+        uid: id,
+        gid: id,
+        host_uid: first.uid.saturating_add(id),
+        host_gid: first.gid.saturating_add(id),
+        ..user
     })
 }
+
+/// The agents' ids in a container whose users are mapped, above those of an image's own users.
+const FIRST_MAPPED: u32 = 1 << 14;
+const MAPPED: u32 = 1 << 15;
 
 /// The user that the policy names. What is kept for the agent is made by whoever runs palisade, and only root can give it away.
 fn named_user(

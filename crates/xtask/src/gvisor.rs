@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::containers::podman::{command_with_ids, write_ids};
+use crate::containers::podman::{with_ids, write_ids};
 use crate::containers::{SAME, build_guest, selected};
 use crate::shell::{self, Done};
 
@@ -74,8 +74,9 @@ pub(crate) fn run(shared: &Path, has_nextest: bool, variables: &[(&str, PathBuf)
     let selection = format!("({same}) | test(/^gvisor::/)");
     let ids = shared.join("ids");
     write_ids(&ids)?;
-    let mut command = command_with_ids(&ids, "cargo");
+    let mut command = with_ids(&ids, "");
     command
+        .arg("cargo")
         .args(["nextest", "run", "--package", "palisade", "--locked"])
         .args(["--no-fail-fast", "--filterset", &selection])
         .env("PALISADE_TEST_BOUNDARY", "gvisor")

@@ -86,7 +86,9 @@ mod tests {
     fn processors_are_bound_whole_and_never_none() {
         assert_eq!([0.5, 1.0, 1.9, 2.0].map(whole), [1, 1, 1, 2]);
         let mut own = CpuSet::new();
-        [3, 5, 9].map(|number| own.set(number));
+        for number in [3, 5, 9] {
+            own.set(number);
+        }
         let some = some_of(&own, 2).expect("some");
         let bound: Vec<usize> = (0..16).filter(|number| some.is_set(*number)).collect();
         assert_eq!(bound, [5, 9]);
