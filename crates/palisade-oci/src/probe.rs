@@ -36,7 +36,7 @@ fn docker(settings: &Settings) -> Vec<Capability> {
 
 fn has_runtime(engine: Engine, runtime: &str) -> CapabilityState {
     let list = ["info", "--format", "{{json .Runtimes}}"];
-    let found = engine.ask("ask the engine for its runtimes", &list);
+    let found = engine.ask_in_passing("ask the engine for its runtimes", &list);
     let found: serde_json::Value =
         serde_json::from_str(&found.unwrap_or_default()).unwrap_or_default();
     let known = found.as_object().into_iter().flatten();
@@ -62,7 +62,7 @@ fn server(engine: Engine) -> CapabilityState {
 }
 
 fn version(engine: Engine, format: &str, oldest: (u32, u32)) -> CapabilityState {
-    match engine.ask(
+    match engine.ask_in_passing(
         "ask the engine for its version",
         &["version", "--format", format],
     ) {
@@ -101,7 +101,7 @@ fn same_machine(engine: Engine) -> CapabilityState {
         "--format",
         "{{.Endpoints.docker.Host}}",
     ];
-    match engine.ask("ask where the engine listens", &endpoint) {
+    match engine.ask_in_passing("ask where the engine listens", &endpoint) {
         Ok(place) if place.starts_with("unix://") => CapabilityState::Present(place),
         Ok(place) => CapabilityState::Missing {
             cause: format!("the engine is reached at {place}, and may be another machine's"),
@@ -116,7 +116,7 @@ fn same_machine(engine: Engine) -> CapabilityState {
 
 fn remapped(engine: Engine) -> CapabilityState {
     let options = ["info", "--format", "{{json .SecurityOptions}}"];
-    match engine.ask("ask the engine for its settings", &options) {
+    match engine.ask_in_passing("ask the engine for its settings", &options) {
         Ok(found) if found.contains("name=userns") => CapabilityState::Missing {
             cause: "the daemon maps users (userns-remap), so the agent would not be the owner of its workspace".into(),
             fix: "use a daemon without userns-remap, or the native boundary".into(),

@@ -115,8 +115,8 @@ impl ContainerRunning {
                 .map_err(|e| failed(e.to_string())),
             Some(_) => Err(launch::why_not(self.parts.engine, &self.parts.wanted)),
             None => {
-                let seconds = START_DEADLINE.as_secs();
-                Err(failed(format!("nothing was heard of it for {seconds} s")))
+                let engine = self.parts.engine;
+                Err(engine.silent(what, START_DEADLINE))
             }
         }
     }
@@ -202,9 +202,11 @@ impl ContainerRunning {
         Ok(())
     }
 
-    fn remove(&self) {
+    /// Whether the engine answered, whatever it said.
+    fn remove(&self) -> bool {
         let remove = ["rm", "--force", "--volumes", &self.parts.container];
-        let _ = self.parts.engine.ask("remove the container", &remove);
+        let removed = self.parts.engine.ask("remove the container", &remove);
+        !removed.is_err_and(|error| Engine::is_silent(&error))
     }
 
     /// The engine ends the container when its first process has, and its client after that, once all output is out.
@@ -326,17 +328,21 @@ impl Running for ContainerRunning {
             self.parts.folder.clear();
         }
         let removed = hears && self.wait_for_end(limit).is_some();
+        // What an engine that hangs keeps is left to the next session.
+        let mut answers = true;
         if !removed {
-            self.remove();
+            answers = self.remove();
             // One that is being made is started in vain, and removed after that.
             if self.wait_for_end(END_DEADLINE).is_none() {
                 let _ = self.parts.client.kill();
                 let _ = self.parts.client.wait();
-                self.remove();
+                answers = answers && self.remove();
             }
         }
-        podman::remove_volumes(&self.parts.wanted);
-        sweep(self.parts.engine, &self.parts.folder, &self.parts.wanted);
+        if answers {
+            podman::remove_volumes(&self.parts.wanted);
+            sweep(self.parts.engine, &self.parts.folder, &self.parts.wanted);
+        }
         if let Some(stale) = self.stale.take() {
             let _ = stale.join();
         }
