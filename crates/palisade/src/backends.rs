@@ -67,7 +67,9 @@ fn settings(container: &ContainerSettings) -> Settings {
             None => palisade_oci::choose(&palisade_oci::Surroundings {
                 docker: is_installed(Engine::Docker),
                 podman: is_installed(Engine::Podman),
-                docker_host: std::env::var("DOCKER_HOST").ok(),
+                docker_host: std::env::var("DOCKER_HOST")
+                    .ok()
+                    .filter(|host| !host.is_empty()),
             }),
         },
         runtime: container

@@ -90,13 +90,13 @@ fn of_podman(words: &str) -> Known {
         (
             format!("podman cannot map users without root: {}", last_line(words)),
             "install newuidmap and newgidmap (Debian: uidmap), and give yourself subordinate ids (usermod --add-subuids \
-             100000-165535 --add-subgids 100000-165535 USER)",
+             100000-165535 --add-subgids 100000-165535 USER), or use docker (without `engine`, it is taken where it answers)",
         )
     } else if has("subuid") || has("subgid") || has("insufficient uids or gids") {
         (
             format!("podman has no subordinate ids to map: {}", last_line(words)),
             "give yourself some (usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER), then `podman system \
-             migrate`",
+             migrate`; or use docker (without `engine` under [boundary.container], it is taken where it answers)",
         )
     } else if has("default oci runtime") {
         (
