@@ -12,6 +12,7 @@ use crate::api::{Api, ClientSettings};
 use crate::engine::{Engine, cannot};
 use crate::flags::{HostMount, Wanted};
 use crate::folder::SessionFolder;
+use crate::guest::{self, real_guest};
 use crate::image::{RootImage, named};
 use crate::launch::{launch, name};
 use crate::podman;
@@ -64,6 +65,7 @@ impl Backend for ContainerBackend {
         let guest = real_guest(&self.guest)?;
         let by_hand = may_lay();
         let mut layout = lay_out(&spec.tree, by_hand)?;
+        guest::check(&guest, &self.settings, spec, &layout, by_hand)?;
         let image = Root::new(&self.settings, &mut layout)?;
         let folder = SessionFolder::make(&self.base).map_err(|e| {
             cannot(
@@ -125,14 +127,6 @@ pub(crate) fn check_identity(identity: &Identity) -> Result<(), StartError> {
         return Err(cannot(what(), cause));
     }
     Ok(())
-}
-
-pub(crate) fn real_guest(guest: &Path) -> Result<PathBuf, StartError> {
-    guest.canonicalize().map_err(|e| StartError {
-        what: format!("find the guest {}", guest.display()),
-        cause: e.to_string(),
-        fix: Some("install palisade-guest beside palisade (docs/containers.md)".into()),
-    })
 }
 
 /// `owned` are folders that are to be given to the agent.

@@ -30,6 +30,7 @@ mod counters;
 mod engine;
 mod flags;
 mod folder;
+mod guest;
 mod image;
 mod inspect;
 mod late;

@@ -7,6 +7,7 @@ use std::path::Path;
 use palisade_boundary::{Capability, CapabilityState, Probe};
 
 use crate::engine::Engine;
+use crate::guest::installed_for;
 use crate::settings::Settings;
 
 /// Asks the engine. Changes nothing.
@@ -15,7 +16,7 @@ pub(crate) fn probe(settings: &Settings, guest: &Path) -> Probe {
         Engine::Docker => docker(settings),
         Engine::Podman => podman::probe(settings),
     };
-    capabilities.push(named("guest", installed(guest)));
+    capabilities.push(named("guest", installed_for(settings, guest)));
     Probe { capabilities }
 }
 
@@ -126,16 +127,6 @@ fn remapped(engine: Engine) -> CapabilityState {
             cause: error.cause,
             fix: "see what it says".into(),
         },
-    }
-}
-
-pub(crate) fn installed(guest: &Path) -> CapabilityState {
-    if guest.is_file() {
-        return CapabilityState::Present(guest.display().to_string());
-    }
-    CapabilityState::Missing {
-        cause: format!("{} is not there", guest.display()),
-        fix: "install palisade-guest beside palisade (docs/containers.md)".into(),
     }
 }
 
