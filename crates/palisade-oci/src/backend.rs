@@ -19,7 +19,7 @@ use crate::podman;
 use crate::profile::profile;
 use crate::running::{ContainerRunning, Parts};
 use crate::settings::Settings;
-use crate::tree::{Layout, Mount, What, lay_out};
+use crate::tree::{Layout, Mount, Reach, What, lay_out};
 
 /// A container of docker or podman.
 #[derive(Clone, Debug)]
@@ -63,9 +63,9 @@ impl Backend for ContainerBackend {
         check_identity(&spec.identity)?;
         podman::check(engine, spec)?;
         let guest = real_guest(&self.guest)?;
-        let by_hand = may_lay();
-        let mut layout = lay_out(&spec.tree, by_hand)?;
-        guest::check(&guest, &self.settings, spec, &layout, by_hand)?;
+        let reach = reach(engine);
+        let mut layout = lay_out(&spec.tree, reach)?;
+        guest::check(&guest, &self.settings, spec, &layout, reach)?;
         let image = Root::new(&self.settings, &mut layout)?;
         let folder = SessionFolder::make(&self.base).map_err(|e| {
             cannot(
@@ -93,7 +93,8 @@ impl Backend for ContainerBackend {
             folder,
             listener,
             wanted,
-            late: by_hand.then_some(layout.late),
+            late: layout.late,
+            reach,
             keeps_owners: self.settings.keeps_owners,
             masked: layout.masked,
         };
@@ -103,9 +104,15 @@ impl Backend for ContainerBackend {
     }
 }
 
-/// Whether palisade lays the workspace and all masks by its own hand: root may enter every container.
-pub(crate) fn may_lay() -> bool {
-    rustix::process::geteuid().is_root()
+/// Root may enter every container, and others those whose user namespace is theirs.
+pub(crate) fn reach(engine: Engine) -> Reach {
+    if rustix::process::geteuid().is_root() {
+        Reach::Host
+    } else if engine.is_rootless() {
+        Reach::Inside
+    } else {
+        Reach::Engine
+    }
 }
 
 /// The agent's ids are the same on both sides of a container: engines have no id-mapped mounts.

@@ -9,7 +9,7 @@ use palisade_boundary::{BoundarySpec, CapabilityState, StartError};
 
 use crate::engine::cannot;
 use crate::settings::Settings;
-use crate::tree::{Layout, What};
+use crate::tree::{Layout, Reach, What};
 
 /// How one comes by one that runs anywhere.
 fn build() -> String {
@@ -78,17 +78,20 @@ pub(crate) fn check(
     settings: &Settings,
     spec: &BoundarySpec,
     layout: &Layout,
-    by_hand: bool,
+    reach: Reach,
 ) -> Result<(), StartError> {
     let changes = |what: &What| matches!(what, What::Overlay { .. });
     let overlays = layout.mounts.iter().any(|mount| changes(&mount.what));
-    let masks = spec.late_masks && !settings.engine.is_rootless();
+    let by_engine = reach == Reach::Engine;
     let without = match &settings.image {
         Some(image) => format!("the image {image} has not"),
-        None if !by_hand && masks => "the container that masks what comes later has not".to_owned(),
-        None if !by_hand && overlays => {
-            "the container that removes what an overlay leaves has not".to_owned()
+        None if by_engine && !layout.late.is_empty() => {
+            "the container that keeps changes apart has not".to_owned()
         }
+        None if by_engine && spec.late_masks => {
+            "the container that masks what comes later has not".to_owned()
+        }
+        None if overlays => "the container that removes what an overlay leaves has not".to_owned(),
         None => return Ok(()),
     };
     let what = || format!("use the guest {}", guest.display());

@@ -22,8 +22,8 @@ pub const LOWER: &str = "/run/palisade/lower";
 /// See [`LOWER`].
 pub const CHANGES: &str = "/run/palisade/changes";
 
-const LOWER_LAYER: &CStr = c"/run/palisade/lower";
-const CHANGES_LAYER: &CStr = c"/run/palisade/changes";
+pub(super) const LOWER_LAYER: &CStr = c"/run/palisade/lower";
+pub(super) const CHANGES_LAYER: &CStr = c"/run/palisade/changes";
 const UPPER: &CStr = c"/run/palisade/changes/upper";
 const WORK: &CStr = c"/run/palisade/changes/work";
 
@@ -40,6 +40,12 @@ pub(super) fn attach(mount: &OwnedFd, path: &CStr) -> rustix::io::Result<bool> {
 
 /// The overlay holds on to copies of its layers, so that they are taken off again.
 pub(super) fn overlay(path: &CStr) -> rustix::io::Result<bool> {
+    let made = of_layers(as_user)?;
+    attach(&made, path)
+}
+
+/// Makes an overlay of what lies at the two places, as whom `by` says, and clears them.
+pub(super) fn of_layers(by: By) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let lower = open(LOWER_LAYER, flags, Mode::empty())?;
     // An overlay does not ask how its layers are mounted.
@@ -52,11 +58,20 @@ pub(super) fn overlay(path: &CStr) -> rustix::io::Result<bool> {
     drop((lower, upper));
     let mut attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
     attributes.set(MountAttrFlags::MOUNT_ATTR_NOEXEC, no_exec);
-    let made = as_user((agent.st_uid, agent.st_gid), || compose(attributes))?;
+    let made = by((agent.st_uid, agent.st_gid), &|| compose(attributes))?;
     for layer in [LOWER_LAYER, CHANGES_LAYER] {
         unmount(layer, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?;
     }
-    attach(&made, path)
+    Ok(made)
+}
+
+type Make<'a> = &'a dyn Fn() -> rustix::io::Result<OwnedFd>;
+/// As whom an overlay is mounted, given who owns its upper.
+pub(super) type By = fn((u32, u32), Make<'_>) -> rustix::io::Result<OwnedFd>;
+
+/// As who serves.
+pub(super) fn as_itself(_: (u32, u32), make: Make<'_>) -> rustix::io::Result<OwnedFd> {
+    make()
 }
 
 fn compose(attributes: MountAttrFlags) -> rustix::io::Result<OwnedFd> {
@@ -72,16 +87,13 @@ fn compose(attributes: MountAttrFlags) -> rustix::io::Result<OwnedFd> {
 
 /// An overlay makes files of its own as whoever mounted it. Where owners are mapped only the agent may (others have no number
 /// there), and an overlay that cannot is read-only. The rights stay (capabilities(7)).
-fn as_user<T>(
-    (uid, gid): (u32, u32),
-    then: impl FnOnce() -> rustix::io::Result<T>,
-) -> rustix::io::Result<T> {
+fn as_user((uid, gid): (u32, u32), make: Make<'_>) -> rustix::io::Result<OwnedFd> {
     let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
     let (root, wheel) = (Uid::ROOT, Gid::ROOT);
     set_capabilities_secure_bits(CapabilitiesSecureBits::NO_SETUID_FIXUP)?;
     set_thread_res_gid(wheel, group, wheel)?;
     set_thread_res_uid(root, user, root)?;
-    let done = then();
+    let done = make();
     set_thread_res_uid(root, root, root)?;
     set_thread_res_gid(wheel, wheel, wheel)?;
     // The kernel forgets it at each change of rights (prctl(2), PR_SET_PDEATHSIG).
