@@ -59,7 +59,7 @@ impl Api {
     pub(crate) fn account(&self, engine: Engine, container: &str) -> Result<Vec<u8>, StartError> {
         let what = "look at the container";
         let path = format!("/containers/{container}/json");
-        match self.get(engine, what, &path)? {
+        match self.get(engine, what, &path, PATIENCE)? {
             (200, account) => Ok(account),
             (_, words) => Err(engine.refused(what, &String::from_utf8_lossy(&words))),
         }
@@ -68,16 +68,24 @@ impl Api {
     /// Whether it has an image.
     pub(crate) fn has_image(&self, engine: Engine, name: &str) -> Result<bool, StartError> {
         let what = "look for the image of the root";
-        match self.get(engine, what, &format!("/images/{name}/json"))? {
+        let path = format!("/images/{name}/json");
+        match self.get(engine, what, &path, PATIENCE)? {
             (200, _) => Ok(true),
             (404, _) => Ok(false),
             (_, words) => Err(engine.refused(what, &String::from_utf8_lossy(&words))),
         }
     }
 
-    fn get(&self, engine: Engine, what: &str, path: &str) -> Result<(u16, Vec<u8>), StartError> {
-        let silent = || engine.silent_at(what, &self.0, PATIENCE);
-        let connection = connect(&self.0, PATIENCE).map_err(|error| {
+    /// Status and body of an answer.
+    pub(crate) fn get(
+        &self,
+        engine: Engine,
+        what: &str,
+        path: &str,
+        patience: Duration,
+    ) -> Result<(u16, Vec<u8>), StartError> {
+        let silent = || engine.silent_at(what, &self.0, patience);
+        let connection = connect(&self.0, patience).map_err(|error| {
             let at = self.0.display();
             let words = match error.kind() {
                 io::ErrorKind::WouldBlock => return silent(),
@@ -86,7 +94,7 @@ impl Api {
             };
             engine.refused(what, &words)
         })?;
-        ask(connection, path, PATIENCE).map_err(|error| match error.kind() {
+        ask(connection, path, patience).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => silent(),
             _ => cannot(what.into(), format!("ask the engine: {error}")),
         })

@@ -60,10 +60,13 @@ impl Backend for ContainerBackend {
 
     fn start(&self, spec: &BoundarySpec) -> Result<Box<dyn Running>, StartError> {
         let engine = self.settings.engine;
-        check_identity(&spec.identity)?;
+        let reach = reach(engine);
+        match reach {
+            Reach::Host => check_not_root(&spec.identity)?,
+            Reach::Inside | Reach::Engine => check_identity(&spec.identity)?,
+        }
         podman::check(engine, spec)?;
         let guest = real_guest(&self.guest)?;
-        let reach = reach(engine);
         let mut layout = lay_out(&spec.tree, reach)?;
         guest::check(&guest, &self.settings, spec, &layout, reach)?;
         let image = Root::new(&self.settings, &mut layout)?;
@@ -115,23 +118,29 @@ pub(crate) fn reach(engine: Engine) -> Reach {
     }
 }
 
-/// The agent's ids are the same on both sides of a container: engines have no id-mapped mounts.
+/// The agent's ids are the same on both sides: there are no id-mapped mounts.
 pub(crate) fn check_identity(identity: &Identity) -> Result<(), StartError> {
-    let what = || "choose the agent's identity".to_owned();
-    if [
-        identity.uid,
-        identity.gid,
-        identity.host_uid,
-        identity.host_gid,
-    ]
-    .contains(&0)
-    {
-        let cause = "the agent is never root, neither inside nor outside".to_owned();
-        return Err(cannot(what(), cause));
+    check_not_root(identity)?;
+    if (identity.uid, identity.gid) == (identity.host_uid, identity.host_gid) {
+        return Ok(());
     }
-    if (identity.uid, identity.gid) != (identity.host_uid, identity.host_gid) {
-        let cause = "a container gives the agent the same ids inside and outside".to_owned();
-        return Err(cannot(what(), cause));
+    let cause = "a container gives the agent the same ids inside and outside".to_owned();
+    Err(cannot(IDENTITY.into(), cause))
+}
+
+const IDENTITY: &str = "choose the agent's identity";
+
+/// Where the daemon maps users they are others outside. Which, is looked at once the container is there (`remap`).
+fn check_not_root(identity: &Identity) -> Result<(), StartError> {
+    let Identity {
+        uid,
+        gid,
+        host_uid,
+        host_gid,
+    } = *identity;
+    if [uid, gid, host_uid, host_gid].contains(&0) {
+        let cause = "the agent is never root, neither inside nor outside".to_owned();
+        return Err(cannot(IDENTITY.into(), cause));
     }
     Ok(())
 }

@@ -76,9 +76,9 @@ impl SessionFolder {
             open_to_all(&self.path.join(name))?;
         }
         readable(&self.inside().join("file"), b"")?;
-        // The engine mounts its control groups there, or what is told to lie in their place.
+        // The engine mounts its control groups there, or what is told to lie in their place, and may be nobody special here.
         fs::create_dir_all(self.system().join("fs/cgroup"))?;
-        fs::set_permissions(self.system(), Permissions::from_mode(0o0))?;
+        fs::set_permissions(self.system(), Permissions::from_mode(0o111))?;
         readable(&self.inside().join(GUEST), b"")
     }
 

@@ -16,7 +16,7 @@ use crate::engine::{Engine, PATIENCE, cannot};
 use crate::tree::Node;
 
 /// How all such images are called.
-const REPOSITORY: &str = "palisade-root";
+pub(crate) const REPOSITORY: &str = "palisade-root";
 /// How they are found by people who tidy up.
 const LABEL: &str = "LABEL palisade.root=1";
 

@@ -6,9 +6,12 @@ use std::path::Path;
 
 use palisade_boundary::{Capability, CapabilityState, Probe};
 
+use crate::backend::reach;
 use crate::engine::Engine;
 use crate::guest::installed_for;
+use crate::remap::{NO_REMAP, of_info};
 use crate::settings::Settings;
+use crate::tree::Reach;
 
 /// Asks the engine. Changes nothing.
 pub(crate) fn probe(settings: &Settings, guest: &Path) -> Probe {
@@ -116,16 +119,25 @@ fn same_machine(engine: Engine) -> CapabilityState {
 }
 
 fn remapped(engine: Engine) -> CapabilityState {
-    let options = ["info", "--format", "{{json .SecurityOptions}}"];
-    match engine.ask_in_passing("ask the engine for its settings", &options) {
-        Ok(found) if found.contains("name=userns") => CapabilityState::Missing {
-            cause: "the daemon maps users (userns-remap), so the agent would not be the owner of its workspace".into(),
-            fix: "use a daemon without userns-remap, or the native boundary".into(),
-        },
-        Ok(_) => CapabilityState::Present("not remapped: root of a container is root, and the guest gives it up".into()),
-        Err(error) => CapabilityState::Missing {
-            cause: error.cause,
-            fix: "see what it says".into(),
+    let info = ["info", "--format", "{{json .}}"];
+    let found = match engine.ask_in_passing("ask the engine for its settings", &info) {
+        Ok(found) => serde_json::from_str(&found).unwrap_or_default(),
+        Err(error) => {
+            return CapabilityState::Missing {
+                cause: error.cause,
+                fix: "see what it says".into(),
+            };
+        }
+    };
+    match of_info(&found) {
+        None => CapabilityState::Present("not remapped: root of a container is root, and the guest gives it up".into()),
+        Some(first) if reach(engine) == Reach::Host => CapabilityState::Present(format!(
+            "remapped (userns-remap): root of a container is user {} of this machine",
+            first.uid
+        )),
+        Some(_) => CapabilityState::Missing {
+            cause: "the daemon maps users (userns-remap), so you would not be the owner of your workspace inside".into(),
+            fix: NO_REMAP.into(),
         },
     }
 }

@@ -26,7 +26,7 @@ use crate::masker::{ContainerMasker, Early, HandContainer, enter};
 use crate::sweep::sweep;
 use crate::tree::{Mount, Reach};
 use crate::vanished::Place;
-use crate::{inspect, late, launch, podman, stale, vanished};
+use crate::{inspect, late, launch, podman, remap, stale, vanished};
 
 /// How long an engine may take to start a container. It takes a quarter of a second; on a busy machine many times that.
 const START_DEADLINE: Duration = Duration::from_secs(60);
@@ -253,6 +253,8 @@ impl Running for ContainerRunning {
         closed.map_err(|e| cannot("close the session's socket".into(), e.to_string()))?;
         let endpoint = self.wait_for_sockets(&control)?;
         self.check()?;
+        let guest = caller(&control).map_err(|e| cannot("find the guest".into(), e.to_string()))?;
+        remap::check(guest, &self.parts.wanted.spec.identity)?;
         vanished::check(&self.parts.masked)?;
         self.lay_late()?;
         self.control = Some(control);
@@ -270,8 +272,7 @@ impl Running for ContainerRunning {
     /// The guest, once it has called. As the first of its process namespace it waits in its end until the kernel has ended all
     /// others (pid_namespaces(7)).
     fn process(&self) -> Option<u32> {
-        let caller = sockopt::socket_peercred(self.control.as_ref()?).ok()?;
-        Some(caller.pid.as_raw_nonzero().get().cast_unsigned())
+        caller(self.control.as_ref()?).ok()
     }
 
     fn event_source(&self) -> BorrowedFd<'_> {
@@ -373,6 +374,12 @@ impl Drop for ContainerRunning {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Who called, by the number it has here.
+fn caller(control: &OwnedFd) -> io::Result<u32> {
+    let caller = sockopt::socket_peercred(control)?;
+    Ok(caller.pid.as_raw_nonzero().get().cast_unsigned())
 }
 
 /// What the guest says of the agent; none where it is gone.

@@ -9,7 +9,8 @@ use palisade_config::{
 };
 use palisade_native::NativeBackend;
 use palisade_oci::{
-    ClientSettings, ContainerBackend, Engine, GvisorBackend, GvisorSettings, Platform, Settings,
+    ClientSettings, ContainerBackend, Engine, GvisorBackend, GvisorSettings, Platform, Remapped,
+    Settings,
 };
 use palisade_session::User;
 use palisade_workspace::WorkspaceAccess;
@@ -133,6 +134,11 @@ pub(crate) fn user_of(policy: &Effective, here: &Surroundings) -> Result<User, F
     if name != CONTAINER {
         return Ok(user);
     }
+    let engine = settings(&policy.container).engine;
+    let remapped = palisade_oci::remapped(engine, &docker_client(here));
+    if let Some(first) = remapped {
+        return mapped_user(first, policy, user);
+    }
     if let Some(named) = &policy.container.user {
         return named_user(named, policy, here);
     }
@@ -142,6 +148,37 @@ pub(crate) fn user_of(policy: &Effective, here: &Surroundings) -> Result<User, F
         ..user
     })
 }
+
+/// One of the daemon's own, like the agents of root one for each session. The workspace is laid with its owner's files as the
+/// agent's, which takes root.
+fn mapped_user(first: Remapped, policy: &Effective, user: User) -> Result<User, Failure> {
+    if let Some(named) = &policy.container.user {
+        let (source, (uid, gid)) = (&named.source, named.value);
+        return Err(Failure::new(format!(
+            "{source}: the docker daemon maps users (userns-remap), and {uid}:{gid} inside would be somebody else on this machine"
+        ))
+        .hint("take `user` out, or use a daemon without userns-remap"));
+    }
+    if !rustix::process::geteuid().is_root() {
+        return Err(Failure::new(
+            "the docker daemon maps users (userns-remap), so you would not be the owner of your workspace inside",
+        )
+        .hint(palisade_oci::NO_REMAP));
+    }
+    // A daemon has 65,536 ids, unless it is told otherwise.
+    let id = FIRST_MAPPED + std::process::id() % MAPPED;
+    Ok(User {
+        uid: id,
+        gid: id,
+        host_uid: first.uid.saturating_add(id),
+        host_gid: first.gid.saturating_add(id),
+        ..user
+    })
+}
+
+/// The agents' ids in a container whose users are mapped, above those of an image's own users.
+const FIRST_MAPPED: u32 = 1 << 14;
+const MAPPED: u32 = 1 << 15;
 
 /// The user that the policy names. What is kept for the agent is made by whoever runs palisade, and only root can give it away.
 fn named_user(

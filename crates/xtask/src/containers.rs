@@ -76,7 +76,8 @@ pub(crate) fn run(shared: &Path, has_nextest: bool, variables: &[(&str, PathBuf)
     }
     build_guest(&[])?;
     let docker = with_docker(shared, variables);
-    docker.and(with_podman(shared, variables))
+    let mapped = with_mapped_users(shared, variables);
+    docker.and(mapped).and(with_podman(shared, variables))
 }
 
 /// Static, as it is installed: the container that masks what comes later has no library.
@@ -104,15 +105,52 @@ fn with_docker(shared: &Path, variables: &[(&str, PathBuf)]) -> Done {
         );
         return Ok(());
     }
-    let daemon = Daemon::start(&shared.join("docker"))?;
+    let daemon = Daemon::start(&shared.join("docker"), &mut Command::new("dockerd"))?;
     let mut command = shell::cargo();
     command
-        .args(tests(&selection(&[], &[])))
+        .args(tests(&selection(&NOT_MAPPED, &[])))
         .env("DOCKER_HOST", daemon.address())
         .env("PALISADE_TEST_BOUNDARY", "container")
         .envs(variables.iter().map(|(name, value)| (name, value)));
     shell::run(&mut command)
 }
+
+/// Few, since the containers are the same but for the numbers of users.
+fn with_mapped_users(shared: &Path, variables: &[(&str, PathBuf)]) -> Done {
+    if shell::program("dockerd").is_none() {
+        return Ok(());
+    }
+    let folder = shared.join("mapped");
+    let ids = folder.join("ids");
+    let failed = |error: std::io::Error| format!("write {}: {error}", ids.display());
+    std::fs::create_dir_all(&folder).map_err(failed)?;
+    std::fs::write(&ids, MAPPED_IDS).map_err(failed)?;
+    let mut dockerd = podman::with_ids(&ids, "");
+    dockerd.args(["dockerd", "--userns-remap", MAPPED_USER]);
+    let daemon = Daemon::start(&folder, &mut dockerd)?;
+    let same = ["containers::", "workspace::"];
+    let other: Vec<(&str, &str)> = OTHER.iter().chain(&OTHER_MAPPED).copied().collect();
+    let mapped = selected(&same, &other);
+    let selection = format!("({mapped} & test(::as_root)) | test(containers::mapped::)");
+    let mut command = shell::cargo();
+    command
+        .args(tests(&selection))
+        .env("DOCKER_HOST", daemon.address())
+        .env("PALISADE_TEST_BOUNDARY", "container")
+        .envs(variables.iter().map(|(name, value)| (name, value)));
+    shell::run(&mut command)
+}
+
+/// Whose subordinate ids a daemon has that maps users: one of every Debian's.
+const MAPPED_USER: &str = "daemon";
+const MAPPED_IDS: &str = "daemon:300000:65536\n";
+
+const NOT_MAPPED: [(&str, &str); 1] = [("containers::mapped::", "want a daemon that maps users")];
+
+const OTHER_MAPPED: [(&str, &str); 1] = [(
+    "the_agent_is_the_user_that_the_policy_names",
+    "nobody is, and containers::mapped has that it is said",
+)];
 
 fn with_podman(shared: &Path, variables: &[(&str, PathBuf)]) -> Done {
     let needed = [
@@ -137,7 +175,8 @@ fn with_podman(shared: &Path, variables: &[(&str, PathBuf)]) -> Done {
 }
 
 /// What podman does another way, and why it is left out there.
-const NOT_WITH_PODMAN: [(&str, &str); 5] = [
+const NOT_WITH_PODMAN: [(&str, &str); 6] = [
+    NOT_MAPPED[0],
     (
         "what_is_removed_before_it_is_masked_is_not_made_again::as_user",
         "what a rootless engine makes is the user's, as what the user makes",
@@ -218,15 +257,15 @@ impl Daemon {
         if !shell::is_root() || shell::program("dockerd").is_none() {
             return Ok(None);
         }
-        Self::start(folder).map(Some)
+        Self::start(folder, &mut Command::new("dockerd")).map(Some)
     }
 
-    fn start(folder: &Path) -> Done<Self> {
+    fn start(folder: &Path, dockerd: &mut Command) -> Done<Self> {
         let failed = |error: std::io::Error| format!("start dockerd: {error}");
         std::fs::create_dir_all(folder).map_err(failed)?;
         let log = std::fs::File::create(folder.join("log")).map_err(failed)?;
         let at = |name: &str| folder.join(name);
-        let process = Command::new("dockerd")
+        let process = dockerd
             .arg("--data-root")
             .arg(at("data"))
             .arg("--exec-root")

@@ -1,6 +1,7 @@
 //! What only a container can get wrong: the engine, and what it leaves. `cargo xtask test` runs these with a daemon of its own.
 
 mod images;
+mod mapped;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -58,18 +58,13 @@ impl Podman {
         Ok(podman)
     }
 
-    /// A command in whose mount namespace the subordinate ids are, with podman's settings.
+    /// A command in whose mount namespace the subordinate ids are, with podman's settings, and no docker.
     pub(super) fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        let script =
-            "mount --bind \"$0\" /etc/subuid && mount --bind \"$0\" /etc/subgid && exec \"$@\"";
-        let mut command = Command::new("unshare");
+        let mut command = with_ids(&self.at("ids"), HIDE_DOCKER);
         command
-            .args(["--mount", "--propagation=private", "sh", "-c", script])
-            .arg(self.at("ids"))
             .arg(program)
             .env("PALISADE_TEST_ENGINE", "podman")
-            // Nobody listens there, so that podman is what a probe finds.
-            .env("DOCKER_HOST", "unix:///nonexistent/docker")
+            .env_remove("DOCKER_HOST")
             .env("CONTAINERS_CONF", self.at("containers.conf"))
             .env("CONTAINERS_STORAGE_CONF", self.at("storage.conf"))
             .env("XDG_RUNTIME_DIR", self.at("user"));
@@ -97,6 +92,22 @@ impl Drop for Podman {
                 .ok();
         }
     }
+}
+
+/// So that podman is what a probe finds.
+const HIDE_DOCKER: &str =
+    "for docker in $(which -a docker); do mount --bind /dev/null \"$docker\"; done && ";
+
+/// A command, to be given, in whose mount namespace these are the subordinate ids, and which sees what is mounted later.
+pub(super) fn with_ids(ids: &Path, before: &str) -> Command {
+    let mounts =
+        "mount --bind \"$0\" /etc/subuid && mount --bind \"$0\" /etc/subgid && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "--propagation=slave", "sh", "-c"])
+        .arg(format!("{before}{mounts}"))
+        .arg(ids);
+    command
 }
 
 fn own_name() -> Option<String> {
