@@ -178,8 +178,11 @@ each_identity! {
         let lab = contained(who)?;
         let run = |script: &str| {
             let limited = lab.policy("version = 1\n[limits]\nmemory = \"96MiB\"\n");
-            let words = ["run", "--policy", limited.to_str().unwrap(), "--access", "scratch", "--", "sh", "-c", script];
-            lab.palisade(words).run()
+            let mut words = vec!["run", "--policy", limited.to_str().unwrap(), "--access", "scratch"];
+            if lab.is_rootless() {
+                words.extend(["--accept-weaker", "limits.memory"]);
+            }
+            lab.palisade(words.into_iter().chain(["--", "sh", "-c", script])).run()
         };
         let fits = "head -c 32M /dev/zero > much && rm -rf README.md && mkdir README.md && chmod 000 README.md && ls -d much";
         run(fits).expect(0).expect_output("much");
@@ -217,8 +220,10 @@ each_identity! {
             let path = wrapped(&lab, &format!("[ \"$2\" = run ] && rm -f {}\nexec $REAL \"$@\"", secret.display()));
             let run = ["run", "--quiet", "--access", access, "--", "sh", "-c", "touch ran; cat .env"];
             let done = lab.palisade(run).env("PATH", path).run();
-            if rights_in_namespaces(&lab) {
-                assert!(done.status == 1 && !done.stdout.contains("S3CRET"), "{access}: {done}");
+            // Over what is read-only there the engine makes nothing, and the session is built anew or refused.
+            if rights_in_namespaces(&lab) || access == "scratch" {
+                let ends = if rights_in_namespaces(&lab) { &[1][..] } else { &[1, 125] };
+                assert!(ends.contains(&done.status) && !done.stdout.contains("S3CRET"), "{access}: {done}");
             } else {
                 done.expect(125).expect_error("was removed on the host while the container was made");
             }
