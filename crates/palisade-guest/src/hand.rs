@@ -31,9 +31,10 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recv, recvmsg, send, sendmsg,
 };
+use rustix::process::{chroot, fchdir};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-pub use self::attach::{CHANGES, LOWER};
+pub use self::attach::{CHANGES, LOWER, Layers, composed};
 pub use self::process::HandProcess;
 pub use self::program::{EMPTY_DIRECTORY, EMPTY_FILE};
 
@@ -76,6 +77,8 @@ pub struct Namespaces {
     pub user: OwnedFd,
     /// What is mounted.
     pub mount: OwnedFd,
+    /// What paths start at, where that is not the mount namespace's own root.
+    pub root: Option<OwnedFd>,
 }
 
 impl Namespaces {
@@ -93,6 +96,21 @@ impl Namespaces {
         Ok(Self {
             user: open("user")?,
             mount: open("mnt")?,
+            root: None,
+        })
+    }
+
+    /// Those of a process by its number, with the root it has.
+    ///
+    /// # Errors
+    /// There is no such process, or it is another's.
+    pub fn with_root(process: &str) -> io::Result<Self> {
+        let path = format!("/proc/{process}/root");
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let root = openat(CWD, path, flags, Mode::empty())?;
+        Ok(Self {
+            root: Some(root),
+            ..Self::of(process)?
         })
     }
 
@@ -105,7 +123,12 @@ impl Namespaces {
         if !own {
             move_into_link_name_space(self.user.as_fd(), Some(LinkNameSpaceType::User))?;
         }
-        move_into_link_name_space(self.mount.as_fd(), Some(LinkNameSpaceType::Mount))
+        move_into_link_name_space(self.mount.as_fd(), Some(LinkNameSpaceType::Mount))?;
+        if let Some(root) = &self.root {
+            fchdir(root)?;
+            chroot(c".")?;
+        }
+        Ok(())
     }
 
     /// Whether its user namespace is the caller's.

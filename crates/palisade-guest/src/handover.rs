@@ -172,7 +172,11 @@ fn sort(message: &mut Message, kinds: &[u8], fds: Vec<OwnedFd>) -> Option<()> {
         }
     }
     message.namespaces = match (user, mount) {
-        (Some(user), Some(mount)) => Some(Namespaces { user, mount }),
+        (Some(user), Some(mount)) => Some(Namespaces {
+            user,
+            mount,
+            root: None,
+        }),
         (None, None) => None,
         _ => return None,
     };

@@ -126,7 +126,7 @@ fn landlock() -> Assessment {
 }
 
 /// As on every boundary that shows the host's own files (see the native one).
-fn masks(spec: &BoundarySpec) -> Option<Assessment> {
+pub(crate) fn masks(spec: &BoundarySpec) -> Option<Assessment> {
     let masks = |entry: &TreeEntry| matches!(entry, TreeEntry::Mask { .. });
     let covered = spec.tree.iter().any(masks);
     let enforcement = match (spec.late_masks, covered) {

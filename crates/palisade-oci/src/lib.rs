@@ -27,6 +27,7 @@ mod api;
 mod assess;
 mod backend;
 mod counters;
+mod detached;
 mod engine;
 mod flags;
 mod folder;

@@ -12,6 +12,7 @@
 mod assess;
 mod bundle;
 mod layers;
+mod masker;
 mod place;
 mod platform;
 mod probe;
@@ -34,7 +35,7 @@ use self::streams::Streams;
 use crate::backend::{check_identity, guest_plan, has_terminal};
 use crate::engine::cannot;
 use crate::guest::real_guest;
-use crate::tree::{Layout, lay_out_with_overlays};
+use crate::tree::{Layout, lay_out_beforehand};
 
 /// What a policy says of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +94,7 @@ impl Backend for GvisorBackend {
         check_identity(&spec.identity)?;
         platform::check(self.settings.platform)?;
         let guest = real_guest(&self.guest)?;
-        let layout = lay_out_with_overlays(&spec.tree)?;
+        let layout = lay_out_beforehand(&spec.tree)?;
         let made = |e: std::io::Error| cannot("make the session's folder".into(), e.to_string());
         let place = Place::make(&self.base).map_err(made)?;
         let plan = GuestPlan {
@@ -124,6 +125,7 @@ impl Backend for GvisorBackend {
             sockets,
             streams,
             spec: spec.clone(),
+            masked: layout.masked,
         };
         // From here on, dropping this ends the sandbox.
         Ok(Box::new(GvisorRunning::new(parts)?))
@@ -181,7 +183,7 @@ const FIXED: [&str; 6] = [
     "--overlay2=none",
 ];
 
-/// Overlays are mounted where nobody else sees them: in a mount namespace that ends with the last process of the sandbox.
+/// The workspace is mounted where nobody else sees it: in a mount namespace that ends with the last process of the sandbox.
 fn start(
     mut command: Command,
     place: &Place,
@@ -189,18 +191,14 @@ fn start(
     spec: &BoundarySpec,
     runsc: &Path,
 ) -> Result<Child, StartError> {
-    let mut start = move || command.spawn().map_err(|error| not_run(runsc, &error));
-    if !layers::are_wanted(layout) {
-        return start();
-    }
     let beside = std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
-            layers::mount(place, layout, &spec.identity)?;
-            start()
+            layers::mount(place, layout, spec)?;
+            command.spawn().map_err(|error| not_run(runsc, &error))
         });
         thread.join()
     });
-    beside.unwrap_or_else(|_| Err(cannot("mount overlays".into(), "it failed".into())))
+    beside.unwrap_or_else(|_| Err(cannot("mount the workspace".into(), "it failed".into())))
 }
 
 /// Why the program itself could not be run.

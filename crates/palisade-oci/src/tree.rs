@@ -20,7 +20,7 @@ use crate::vanished::Place;
 pub(crate) struct Layout {
     /// By place inside, parents first.
     pub(crate) mounts: Vec<Mount>,
-    /// What palisade's own hand lays over that once the container is there, parents first.
+    /// What palisade lays over that itself, parents first: once the container is there, or before there is a sandbox.
     pub(crate) late: Vec<Mount>,
     /// Links and folders of the image.
     pub(crate) skeleton: Vec<(PathBuf, Node)>,
@@ -28,8 +28,8 @@ pub(crate) struct Layout {
     pub(crate) writable: Vec<(PathBuf, bool)>,
     /// Folders in memory that the engine makes on the way to a mount, as root.
     pub(crate) owned: Vec<PathBuf>,
-    /// Whether overlays are mounted by palisade before there is a sandbox.
-    own_overlays: bool,
+    /// Whether palisade mounts the workspace before there is a sandbox.
+    own_mounts: bool,
     /// Where a mount of the engine's over what is masked would make something on the host if that is gone by then.
     pub(crate) masked: Vec<Place>,
     /// What palisade's own hand may do.
@@ -101,13 +101,13 @@ pub(crate) fn lay_out(tree: &[TreeEntry], reach: Reach) -> Result<Layout, StartE
     layout.filled(tree)
 }
 
-/// The same for who mounts overlays itself, of all kinds and with all names.
+/// The same for who mounts the workspace itself before there is a sandbox, with its masks, by whatever names.
 ///
 /// # Errors
 /// As [`lay_out`].
-pub(crate) fn lay_out_with_overlays(tree: &[TreeEntry]) -> Result<Layout, StartError> {
+pub(crate) fn lay_out_beforehand(tree: &[TreeEntry]) -> Result<Layout, StartError> {
     let layout = Layout {
-        own_overlays: true,
+        own_mounts: true,
         ..Layout::default()
     };
     layout.filled(tree)
@@ -122,8 +122,11 @@ impl Layout {
         layout
             .mounts
             .sort_by_key(|mount| mount.target.components().count());
-        if !layout.own_overlays {
+        if !layout.own_mounts {
             layout.split();
+        }
+        if layout.own_mounts {
+            layout.split_masks();
         }
         layout.owned = layout.made_on_the_way();
         Ok(self)
@@ -145,7 +148,8 @@ impl Layout {
                 access,
                 ownership,
             } => {
-                let mapped = self.reach == Reach::Host && *ownership == Ownership::Agent;
+                let own = self.reach == Reach::Host || self.own_mounts;
+                let mapped = own && *ownership == Ownership::Agent;
                 self.bind(source, target, *access == TreeAccess::Read, mapped)
             }
             TreeEntry::Mask { path, directory } => self.mask(path, *directory),
@@ -264,11 +268,14 @@ impl Layout {
             );
             return Err(failed(cause, "use access = \"read\" or \"write\""));
         }
+        let by_engine = self.reach != Reach::Host && !self.own_mounts;
         let kept = match changes {
-            Changes::Kept(kept) if self.reach != Reach::Host && !self.own_overlays => kept,
+            Changes::Kept(kept) if by_engine => kept,
             _ => {
                 let (source, changes) = (source.to_path_buf(), changes.clone());
-                check(&source)?;
+                if by_engine {
+                    check(&source)?;
+                }
                 self.place(target, What::Layers { source, changes })?;
                 self.writable.push((target.to_path_buf(), true));
                 return Ok(());
@@ -341,8 +348,8 @@ impl Layout {
 
     /// The mount that a path lies in or on.
     fn covering(&self, path: &Path) -> Option<&Mount> {
-        let over = self.mounts.iter().filter(|m| path.starts_with(&m.target));
-        over.max_by_key(|mount| mount.target.components().count())
+        self.number_of(path)
+            .and_then(|number| self.mounts.get(number))
     }
 
     fn made_on_the_way(&self) -> Vec<PathBuf> {

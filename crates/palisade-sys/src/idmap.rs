@@ -23,13 +23,18 @@ pub struct IdPair {
 /// # Errors
 /// `EPERM` where the caller may not map these ids.
 pub fn write_maps(pid: Pid, user: IdPair, group: IdPair, deny_groups: bool) -> io::Result<()> {
+    write_all(pid, &[user], &[group], deny_groups)
+}
+
+fn write_all(pid: Pid, users: &[IdPair], groups: &[IdPair], deny_groups: bool) -> io::Result<()> {
     let base = format!("/proc/{}", pid.as_raw_nonzero());
     if deny_groups {
         fs::write(format!("{base}/setgroups"), "deny")?;
     }
-    let line = |pair: IdPair| format!("{} {} 1\n", pair.inside, pair.outside);
-    fs::write(format!("{base}/gid_map"), line(group))?;
-    fs::write(format!("{base}/uid_map"), line(user))
+    let line = |pair: &IdPair| format!("{} {} 1\n", pair.inside, pair.outside);
+    let map = |pairs: &[IdPair]| pairs.iter().map(line).collect::<String>();
+    fs::write(format!("{base}/gid_map"), map(groups))?;
+    fs::write(format!("{base}/uid_map"), map(users))
 }
 
 /// A user namespace that nobody is in, with these maps.
@@ -40,8 +45,12 @@ pub fn write_maps(pid: Pid, user: IdPair, group: IdPair, deny_groups: bool) -> i
 /// # Errors
 /// As [`spawn_sharing_memory`] and [`write_maps`].
 pub fn user_namespace(user: IdPair, group: IdPair) -> io::Result<OwnedFd> {
+    namespace_of(&[user], &[group])
+}
+
+fn namespace_of(users: &[IdPair], groups: &[IdPair]) -> io::Result<OwnedFd> {
     let pid = spawn_sharing_memory(USER_NAMESPACE, &mut Stack::new(), &mut || {})?;
-    let made = write_maps(pid, user, group, false)
+    let made = write_all(pid, users, groups, false)
         .and_then(|()| File::open(format!("/proc/{}/ns/user", pid.as_raw_nonzero())));
     waitpid(Some(pid), WaitOptions::empty())?;
     made.map(OwnedFd::from)
@@ -51,6 +60,8 @@ pub fn user_namespace(user: IdPair, group: IdPair) -> io::Result<OwnedFd> {
 #[derive(Debug)]
 pub struct Owners {
     agent: (u32, u32),
+    /// Whether root, too, may make files there.
+    for_root: bool,
     made: Vec<((u32, u32), OwnedFd)>,
 }
 
@@ -59,7 +70,17 @@ impl Owners {
     pub fn new(agent: (u32, u32)) -> Self {
         Self {
             agent,
+            for_root: false,
             made: Vec::new(),
+        }
+    }
+
+    /// The same for who makes files as root and gives them to the agent after that. Until then they are nobody's of the host: on disk
+    /// they have the agent's ids, as long as those are not the owner's.
+    pub fn with_root(agent: (u32, u32)) -> Self {
+        Self {
+            for_root: true,
+            ..Self::new(agent)
         }
     }
 
@@ -75,14 +96,21 @@ impl Owners {
         let index = match known {
             Some(index) => index,
             None => {
-                let pair = |inside, outside| IdPair { inside, outside };
-                let namespace =
-                    user_namespace(pair(owner.0, self.agent.0), pair(owner.1, self.agent.1))?;
+                let users = self.pairs(owner.0, self.agent.0);
+                let groups = self.pairs(owner.1, self.agent.1);
+                let namespace = namespace_of(&users, &groups)?;
                 self.made.push((owner, namespace));
                 self.made.len() - 1
             }
         };
         Ok(self.made.get(index).map(|(_, namespace)| namespace))
+    }
+
+    fn pairs(&self, owner: u32, agent: u32) -> Vec<IdPair> {
+        let pair = |inside, outside| IdPair { inside, outside };
+        let free = if owner == agent { 0 } else { agent };
+        let root = self.for_root.then(|| pair(free, 0));
+        std::iter::once(pair(owner, agent)).chain(root).collect()
     }
 }
 
@@ -91,6 +119,25 @@ mod tests {
     use std::os::fd::AsRawFd;
 
     use super::*;
+
+    #[test]
+    fn who_makes_files_as_root_has_an_id_of_its_own_on_disk() {
+        let pair = |inside, outside| IdPair { inside, outside };
+        let owners = Owners::with_root((70_000, 70_000));
+        assert_eq!(owners.pairs(0, 70_000), [pair(0, 70_000), pair(70_000, 0)]);
+        assert_eq!(
+            owners.pairs(1000, 70_000),
+            [pair(1000, 70_000), pair(70_000, 0)]
+        );
+        assert_eq!(
+            owners.pairs(70_000, 70_000),
+            [pair(70_000, 70_000), pair(0, 0)]
+        );
+        assert_eq!(
+            Owners::new((70_000, 70_000)).pairs(0, 70_000),
+            [pair(0, 70_000)]
+        );
+    }
 
     #[test]
     fn a_namespace_is_made_and_nobody_is_left_in_it() {

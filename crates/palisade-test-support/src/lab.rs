@@ -105,12 +105,11 @@ impl Lab {
         self
     }
 
-    /// With each session in a sandbox of gVisor's. Run by root, the workspace is an ordinary user's here, too.
+    /// With each session in a sandbox of gVisor's.
     fn sandboxed(mut self, binary: &str) -> Self {
         self.put_guest_beside(binary);
         self.sandboxed = true;
         self.outside("runsc").args(["--version"]).run().expect(0);
-        self.give_workspace_away();
         self
     }
 
@@ -118,14 +117,6 @@ impl Lab {
         let guest = Path::new(binary).with_file_name("palisade-guest");
         assert!(guest.is_file(), "build palisade-guest first");
         shared::put_beside(&self.binary, &guest);
-    }
-
-    fn give_workspace_away(&self) {
-        if self.who == Identity::Root {
-            Identity::User.own(&self.workspace());
-            // The agent has to come through.
-            set_mode(&self.home(), 0o711);
-        }
     }
 
     /// Who runs palisade here.
@@ -190,19 +181,11 @@ impl Lab {
         let parent = path.parent().expect("it has a parent");
         if !parent.exists() {
             fs::create_dir_all(parent).expect("make a directory");
-            self.owner_of(parent).own(parent);
+            self.who.own(parent);
         }
         fs::write(path, content).expect("write a file of the test");
-        self.owner_of(path).own(path);
+        self.who.own(path);
         path.into()
-    }
-
-    fn owner_of(&self, path: &Path) -> Identity {
-        if self.sandboxed && path.starts_with(self.workspace()) {
-            Identity::User
-        } else {
-            self.who
-        }
     }
 
     /// Writes the policy beside the home and returns its path.
@@ -245,7 +228,7 @@ impl Lab {
             options.extend(["--boundary", "container"]);
         }
         if self.sandboxed {
-            options.extend(["--boundary", "gvisor", "--accept-weaker", "masks"]);
+            options.extend(["--boundary", "gvisor"]);
             options.extend(["--accept-weaker", "limits.processes"]);
         }
         options

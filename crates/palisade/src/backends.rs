@@ -124,29 +124,34 @@ fn gvisor_settings(written: &Gvisor) -> GvisorSettings {
     settings
 }
 
-/// Who the agent is with that backend. A container's ids are the host's.
+/// Who the agent is with that backend. The ids of a container and of a sandbox are the host's.
 pub(crate) fn user_of(policy: &Effective, here: &Surroundings) -> Result<User, Failure> {
     let user = here.user.clone();
-    let name = name_of(policy);
-    if name == GVISOR {
-        return owner_of_workspace(policy, user);
+    match name_of(policy) {
+        CONTAINER => container_user(policy, here),
+        GVISOR => Ok(with_the_hosts_ids(user)),
+        _ => Ok(user),
     }
-    if name != CONTAINER {
-        return Ok(user);
-    }
+}
+
+fn container_user(policy: &Effective, here: &Surroundings) -> Result<User, Failure> {
     let engine = settings(&policy.container).engine;
-    let remapped = palisade_oci::remapped(engine, &docker_client(here));
-    if let Some(first) = remapped {
+    let user = here.user.clone();
+    if let Some(first) = palisade_oci::remapped(engine, &docker_client(here)) {
         return mapped_user(first, policy, user);
     }
-    if let Some(named) = &policy.container.user {
-        return named_user(named, policy, here);
+    match &policy.container.user {
+        Some(named) => named_user(named, policy, here),
+        None => Ok(with_the_hosts_ids(user)),
     }
-    Ok(User {
+}
+
+fn with_the_hosts_ids(user: User) -> User {
+    User {
         uid: user.host_uid,
         gid: user.host_gid,
         ..user
-    })
+    }
 }
 
 /// One of the daemon's own, like the agents of root one for each session. The workspace is laid with its owner's files as the
@@ -209,35 +214,6 @@ fn named_user(
 fn name_of(policy: &Effective) -> &str {
     let named = policy.backend.as_ref();
     named.map_or("native", |named| &named.value)
-}
-
-/// gVisor has no id-mapped mounts, so run by root the agent is the owner of the workspace.
-fn owner_of_workspace(policy: &Effective, user: User) -> Result<User, Failure> {
-    let workspace = &policy.workspace.value;
-    if !rustix::process::geteuid().is_root() {
-        return Ok(user);
-    }
-    let found = std::fs::metadata(workspace).map_err(|error| {
-        Failure::new(format!(
-            "find the owner of {}: {error}",
-            workspace.display()
-        ))
-    })?;
-    let (uid, gid) = (found.uid(), found.gid());
-    if uid == 0 || gid == 0 {
-        let workspace = workspace.display();
-        return Err(Failure::new(format!(
-            "with this boundary the agent is the owner of its workspace, and {workspace} is owned by root, which an agent never is"
-        ))
-        .hint("give the folder to an ordinary user (chown), run palisade as one, or use the native boundary"));
-    }
-    Ok(User {
-        uid,
-        gid,
-        host_uid: uid,
-        host_gid: gid,
-        ..user
-    })
 }
 
 /// The first program of this name that `PATH` leads to.

@@ -13,7 +13,8 @@ use rustix::mount::{
 };
 use rustix::process::{Gid, Signal, Uid, set_parent_process_death_signal};
 use rustix::thread::{
-    CapabilitiesSecureBits, set_capabilities_secure_bits, set_thread_res_gid, set_thread_res_uid,
+    CapabilitiesSecureBits, capabilities_secure_bits, set_capabilities_secure_bits,
+    set_thread_res_gid, set_thread_res_uid,
 };
 
 /// Where the layers of an overlay are attached while it is made: folders of the session's own, so that no character of a
@@ -24,8 +25,22 @@ pub const CHANGES: &str = "/run/palisade/changes";
 
 pub(super) const LOWER_LAYER: &CStr = c"/run/palisade/lower";
 pub(super) const CHANGES_LAYER: &CStr = c"/run/palisade/changes";
-const UPPER: &CStr = c"/run/palisade/changes/upper";
-const WORK: &CStr = c"/run/palisade/changes/work";
+const LAYERS: Layers = Layers {
+    lower: LOWER_LAYER,
+    upper: c"/run/palisade/changes/upper",
+    work: c"/run/palisade/changes/work",
+};
+
+/// Names of what an overlay is made of, without any character that means something in mount options.
+#[derive(Clone, Copy, Debug)]
+pub struct Layers {
+    /// What it lies over.
+    pub lower: &'static CStr,
+    /// Where changes land, owned by the agent.
+    pub upper: &'static CStr,
+    /// What the kernel needs beside it.
+    pub work: &'static CStr,
+}
 
 /// An attribute of the kind the overlay keeps its notes in.
 const TRIAL: &CStr = c"user.palisade.trial";
@@ -40,25 +55,15 @@ pub(super) fn attach(mount: &OwnedFd, path: &CStr) -> rustix::io::Result<bool> {
 
 /// The overlay holds on to copies of its layers, so that they are taken off again.
 pub(super) fn overlay(path: &CStr) -> rustix::io::Result<bool> {
-    let made = of_layers(as_user)?;
-    attach(&made, path)
+    attach(&of_layers(as_user)?, path)
 }
 
 /// Makes an overlay of what lies at the two places, as whom `by` says, and clears them.
 pub(super) fn of_layers(by: By) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let lower = open(LOWER_LAYER, flags, Mode::empty())?;
-    // An overlay does not ask how its layers are mounted.
-    let no_exec = fstatvfs(&lower)?.f_flag.contains(StatVfsMountFlags::NOEXEC);
-    // Without attributes an overlay mounts all the same, but a directory that was removed could not be made again.
-    let upper = open(UPPER, flags, Mode::empty())?;
-    fsetxattr(&upper, TRIAL, b"y", XattrFlags::empty())?;
-    fremovexattr(&upper, TRIAL)?;
-    let agent = fstat(&upper)?;
-    drop((lower, upper));
-    let mut attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-    attributes.set(MountAttrFlags::MOUNT_ATTR_NOEXEC, no_exec);
-    let made = by((agent.st_uid, agent.st_gid), &|| compose(attributes))?;
+    let made = composed_by(LAYERS, by);
+    // The kernel forgets it at each change of rights (prctl(2), PR_SET_PDEATHSIG).
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    let made = made?;
     for layer in [LOWER_LAYER, CHANGES_LAYER] {
         unmount(layer, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?;
     }
@@ -74,13 +79,39 @@ pub(super) fn as_itself(_: (u32, u32), make: Make<'_>) -> rustix::io::Result<Own
     make()
 }
 
-fn compose(attributes: MountAttrFlags) -> rustix::io::Result<OwnedFd> {
+/// An overlay of these, attached nowhere, for a calling thread with the rights of root.
+///
+/// # Errors
+/// The kernel refused.
+pub fn composed(layers: Layers) -> rustix::io::Result<OwnedFd> {
+    composed_by(layers, as_user)
+}
+
+fn composed_by(layers: Layers, by: By) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let lower = open(layers.lower, flags, Mode::empty())?;
+    // An overlay does not ask how its layers are mounted.
+    let no_exec = fstatvfs(&lower)?.f_flag.contains(StatVfsMountFlags::NOEXEC);
+    // Without attributes an overlay mounts all the same, but a directory that was removed could not be made again.
+    let upper = open(layers.upper, flags, Mode::empty())?;
+    fsetxattr(&upper, TRIAL, b"y", XattrFlags::empty())?;
+    fremovexattr(&upper, TRIAL)?;
+    let agent = fstat(&upper)?;
+    drop((lower, upper));
+    let mut attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    attributes.set(MountAttrFlags::MOUNT_ATTR_NOEXEC, no_exec);
+    by((agent.st_uid, agent.st_gid), &|| {
+        compose(layers, attributes)
+    })
+}
+
+fn compose(layers: Layers, attributes: MountAttrFlags) -> rustix::io::Result<OwnedFd> {
     let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_flag(context.as_fd(), c"userxattr")?;
     fsconfig_set_string(context.as_fd(), c"index", c"off")?;
-    fsconfig_set_string(context.as_fd(), c"lowerdir", LOWER_LAYER)?;
-    fsconfig_set_string(context.as_fd(), c"upperdir", UPPER)?;
-    fsconfig_set_string(context.as_fd(), c"workdir", WORK)?;
+    fsconfig_set_string(context.as_fd(), c"lowerdir", layers.lower)?;
+    fsconfig_set_string(context.as_fd(), c"upperdir", layers.upper)?;
+    fsconfig_set_string(context.as_fd(), c"workdir", layers.work)?;
     fsconfig_create(context.as_fd())?;
     fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
@@ -90,13 +121,14 @@ fn compose(attributes: MountAttrFlags) -> rustix::io::Result<OwnedFd> {
 fn as_user((uid, gid): (u32, u32), make: Make<'_>) -> rustix::io::Result<OwnedFd> {
     let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
     let (root, wheel) = (Uid::ROOT, Gid::ROOT);
-    set_capabilities_secure_bits(CapabilitiesSecureBits::NO_SETUID_FIXUP)?;
+    // They are kept by whatever is started after that, so they are as they were again.
+    let before = capabilities_secure_bits()?;
+    set_capabilities_secure_bits(before | CapabilitiesSecureBits::NO_SETUID_FIXUP)?;
     set_thread_res_gid(wheel, group, wheel)?;
     set_thread_res_uid(root, user, root)?;
     let done = make();
     set_thread_res_uid(root, root, root)?;
     set_thread_res_gid(wheel, wheel, wheel)?;
-    // The kernel forgets it at each change of rights (prctl(2), PR_SET_PDEATHSIG).
-    set_parent_process_death_signal(Some(Signal::KILL))?;
+    set_capabilities_secure_bits(before)?;
     done
 }

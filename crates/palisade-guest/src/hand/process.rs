@@ -33,7 +33,9 @@ impl HandProcess {
         let kind = SocketType::SEQPACKET;
         let (control, theirs) = socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
         let own = inside.is_own_user()?;
-        let mut kept = [&theirs, &inside.user, &inside.mount].map(AsRawFd::as_raw_fd);
+        let kept = [&theirs, &inside.user, &inside.mount];
+        let kept = kept.into_iter().chain(&inside.root);
+        let mut kept: Vec<_> = kept.map(AsRawFd::as_raw_fd).collect();
         kept.sort_unstable();
         let child = spawn(0, || {
             let entered = enter(inside, own, &kept).and_then(|()| Empties::open(file, directory));

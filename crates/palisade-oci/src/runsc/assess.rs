@@ -15,8 +15,8 @@ pub(super) fn assess(spec: &BoundarySpec) -> Vec<Assessment> {
         ),
         (
             Control::Access,
-            "read-only and writable mounts of the sandbox's; with `review` and `scratch` an overlay of the host's, in a mount \
-             namespace that ends with the sandbox",
+            "read-only and writable mounts, the workspace's by palisade itself with its owner's files shown as the agent's; with \
+             `review` and `scratch` an overlay of the host's, in a mount namespace that ends with the sandbox",
             true,
         ),
         (
@@ -80,21 +80,8 @@ pub(super) fn assess(spec: &BoundarySpec) -> Vec<Assessment> {
         "gVisor counts no processes of a user; a control group holds the host's processes that the sandbox is made of, with room for \
          gVisor's own, and a session that goes past that is ended",
     ));
-    all.extend(masks(spec));
+    all.extend(crate::assess::masks(spec));
     all
-}
-
-/// No hand of ours reaches into a sandbox that runs.
-fn masks(spec: &BoundarySpec) -> Option<Assessment> {
-    let masks = |entry: &TreeEntry| matches!(entry, TreeEntry::Mask { .. });
-    if spec.late_masks {
-        let why = "what is there at the start is covered by mounts; what appears on the host later is not, and what the agent makes \
-                   itself that the host would run is not named at the end";
-        return Some(weaker(Control::Masks, why));
-    }
-    let by = "mounts of something empty and read-only";
-    let covered = spec.tree.iter().any(masks);
-    covered.then(|| Assessment::enforced(Control::Masks, by))
 }
 
 fn weaker(control: Control, why: &str) -> Assessment {

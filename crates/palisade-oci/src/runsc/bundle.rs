@@ -145,17 +145,13 @@ impl Bundle<'_> {
         let own = self.place.folder();
         let target = &mount.target;
         let built = match &mount.what {
-            // There are no mapped ids here: `lay_out_with_overlays` makes none of those.
-            What::Bind { source, read_only } | What::Mapped { source, read_only } => {
-                bind(source, target, *read_only)
-            }
+            What::Bind { source, read_only } => bind(source, target, *read_only),
+            What::Mapped { read_only, .. } => self.laid(number, target, *read_only),
+            What::Overlay { .. } | What::Layers { .. } => self.laid(number, target, false),
             What::Empty { directory } => bind(&own.empty(*directory), target, true),
             What::Made { content } => {
                 let file = own.make_file(number, content).map_err(|e| e.to_string())?;
                 bind(&file, target, true)
-            }
-            What::Overlay { .. } | What::Layers { .. } => {
-                bind(&self.place.layer(number).join("merged"), target, false)
             }
             What::Memory { size, mode, exec } => {
                 let mut options = vec!["nosuid".to_owned(), "nodev".to_owned()];
@@ -176,6 +172,12 @@ impl Bundle<'_> {
         };
         built.map_err(|e| e.to_string())
     }
+
+    /// What palisade has mounted, with all that lies in it.
+    fn laid(&self, number: usize, target: &Path, read_only: bool) -> Result<Mount, OciSpecError> {
+        let merged = self.place.layer(number).join("merged");
+        bind_as("rbind", &merged, target, read_only)
+    }
 }
 
 fn kernel(target: &str, kind: &str, options: &[&str]) -> Result<Mount, OciSpecError> {
@@ -188,8 +190,17 @@ fn kernel(target: &str, kind: &str, options: &[&str]) -> Result<Mount, OciSpecEr
 }
 
 fn bind(source: &Path, target: &Path, read_only: bool) -> Result<Mount, OciSpecError> {
+    bind_as("bind", source, target, read_only)
+}
+
+fn bind_as(
+    kind: &str,
+    source: &Path,
+    target: &Path,
+    read_only: bool,
+) -> Result<Mount, OciSpecError> {
     let access = if read_only { "ro" } else { "rw" };
-    let options = ["bind", "rprivate", "nosuid", "nodev", access];
+    let options = [kind, "rprivate", "nosuid", "nodev", access];
     MountBuilder::default()
         .destination(target)
         .typ("bind")

@@ -7,17 +7,20 @@ use std::process::Child;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use palisade_boundary::{AgentEvent, BoundarySpec, Request, Running, StartError};
+use palisade_boundary::{AgentEvent, BoundarySpec, Masker, Request, Running, StartError};
+use palisade_guest::hand::Namespaces;
 use palisade_guest::handover::{Message, receive};
 use palisade_protocol::{EgressEndpoint, InitEvent, InitRequest};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, SocketFlags, accept_with, send, sockopt};
 
+use super::masker::{self, GvisorMasker};
 use super::place::{self, Place, Sockets};
 use super::streams::Streams;
 use crate::counters::Counters;
 use crate::engine::cannot;
 use crate::running::{agent_event, descriptor, failed_step, is_end, wait};
+use crate::vanished;
 
 /// How long a sandbox may take to start. It takes a tenth of a second; on a busy machine many times that.
 const START_DEADLINE: Duration = Duration::from_secs(60);
@@ -35,6 +38,8 @@ pub(super) struct Parts {
     pub(super) sockets: Sockets,
     pub(super) streams: Streams,
     pub(super) spec: BoundarySpec,
+    /// What the sandbox masks, as it was.
+    pub(super) masked: Vec<vanished::Place>,
 }
 
 /// See the module.
@@ -52,6 +57,8 @@ pub(super) struct GvisorRunning {
     /// Whether everything inside was stopped, for good.
     frozen: bool,
     ended: bool,
+    /// Where more may have to be masked.
+    inside: Option<Namespaces>,
     /// Removes what others left over, meanwhile.
     stale: Option<JoinHandle<()>>,
 }
@@ -72,6 +79,7 @@ impl GvisorRunning {
             told_the_end: false,
             frozen: false,
             ended: false,
+            inside: None,
             stale: None,
         })
     }
@@ -143,11 +151,17 @@ impl Running for GvisorRunning {
         // Nobody else will ever call.
         let closed = self.parts.place.close();
         closed.map_err(|e| cannot("close the session's socket".into(), e.to_string()))?;
+        vanished::check(&self.parts.masked)?;
         self.wait_until_ready(&control)?;
-        // Who called for the guest is the gofer, which is in the group, too.
+        // Who called for the guest is the gofer, which is in the group, too, and opens files by its own mounts.
         if let Ok(gofer) = sockopt::socket_peercred(&control) {
             let pid = gofer.pid.as_raw_nonzero().get().cast_unsigned();
             self.counters = Counters::of(pid, self.parts.spec.limits);
+            let own = self.parts.place.folder().empty(false);
+            let inside = masker::mounts_of(pid, &own);
+            self.inside = Some(
+                inside.map_err(|e| cannot("find the sandbox's mounts".into(), e.to_string()))?,
+            );
         }
         self.control = Some(control);
         if self.begin {
@@ -195,6 +209,13 @@ impl Running for GvisorRunning {
             Request::Signal(signal) => InitRequest::Signal { signal },
             Request::Resume { foreground } => InitRequest::Resume { foreground },
         })
+    }
+
+    fn masker(&mut self) -> io::Result<Option<Box<dyn Masker>>> {
+        let Some(inside) = self.inside.take() else {
+            return Ok(None);
+        };
+        Ok(Some(Box::new(GvisorMasker::start(&inside)?)))
     }
 
     fn freeze(&mut self) -> io::Result<&'static str> {

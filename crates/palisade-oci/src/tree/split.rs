@@ -6,7 +6,7 @@
 //! hand moves it over. Masks are the hand's all where it needs no engine for that: it lays them over what is there, and makes
 //! nothing where nothing is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::host::{Found, what_is_at};
 use super::{Layout, Mount, Reach, What};
@@ -70,6 +70,26 @@ impl Layout {
                 _ => self.mounts.push(mount),
             }
         }
+    }
+
+    /// Takes the masks out that lie in what palisade mounts before there is a sandbox: it lays them there, too.
+    pub(super) fn split_masks(&mut self) {
+        let is_own = |mount: &Mount| {
+            let is_mask = matches!(mount.what, What::Empty { .. });
+            let under = mount.target.parent().and_then(|above| self.covering(above));
+            let begins = under.map(|m| matches!(m.what, What::Mapped { .. } | What::Layers { .. }));
+            is_mask && begins == Some(true)
+        };
+        let (own, kept) = self.mounts.iter().cloned().partition(is_own);
+        (self.late, self.mounts) = (own, kept);
+    }
+
+    /// Which of the mounts a path lies in.
+    pub(crate) fn number_of(&self, path: &Path) -> Option<usize> {
+        let over = self.mounts.iter().enumerate();
+        let over = over.filter(|(_, mount)| path.starts_with(&mount.target));
+        over.max_by_key(|(_, mount)| mount.target.components().count())
+            .map(|(number, _)| number)
     }
 }
 

@@ -80,6 +80,56 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// Ways to a file that are open before it is masked, and are tried after that.
+const WAYS_TO_WHAT_IS_MASKED_LATE: &str = r#"
+import os, time
+os.chdir("sub")
+folder, root = os.open(".", os.O_RDONLY), os.open("/", os.O_PATH)
+top = os.path.abspath("..")
+child_reads, parent_says = os.pipe()
+def contents(what, path, dir_fd=None):
+    try:
+        fd = os.open(path, os.O_RDONLY, dir_fd=dir_fd)
+        print(what, "SEEN" if os.read(fd, 100) else "empty")
+    except OSError as error:
+        print(what, error.strerror)
+def tried(what, call):
+    try:
+        call()
+        print(what, "DONE")
+    except OSError as error:
+        print(what, error.strerror)
+child = os.fork()
+if child == 0:
+    try: os.stat("late.env")
+    except OSError: pass
+    os.read(child_reads, 1)
+    contents("child", "late.env")
+    os._exit(0)
+open("../ready", "w")
+# Known to gVisor by name, before the mask and after.
+deadline = time.monotonic() + 60
+while not os.path.exists("late.env"): pass
+while os.path.exists("late.env") and os.stat("late.env").st_size and time.monotonic() < deadline and not os.path.exists("../go"): pass
+os.write(parent_says, b"x")
+os.waitpid(child, 0)
+contents("name", "late.env")
+contents("folder", "late.env", folder)
+contents("root", top[1:] + "/sub/late.env", root)
+contents("cwd", "/proc/self/cwd/late.env")
+contents("fd", f"/proc/self/fd/{folder}/late.env")
+os.symlink("sub/late.env", "../link")
+contents("link", "../link")
+tried("write", lambda: open("late.env", "a"))
+tried("remove", lambda: os.unlink("late.env"))
+tried("rename", lambda: os.rename("late.env", "other"))
+tried("replace", lambda: os.rename("own", "late.env"))
+tried("hard link", lambda: os.link("late.env", "other"))
+os.rename(top + "/sub", top + "/moved")
+contents("moved", top + "/moved/late.env")
+contents("moved folder", "late.env", folder)
+"#;
+
 each_identity! {
     fn only_root_runs_it_and_others_are_told_so(who) {
         let lab = lab(who);
@@ -185,6 +235,36 @@ for host in ("yes.test", "no.test"):
         let client = client.replace("PORT", &port.to_string());
         let done = lab.run(&policy, ["python3", "-c", &client]).run().expect(0);
         assert_eq!(done.stdout, "yes.test 200\nno.test 403\n", "{done}");
+    }
+
+    fn what_is_masked_late_is_masked_by_every_way_that_was_open_before(who) {
+        let lab = sandboxed(who)?;
+        lab.write(&lab.workspace().join("sub/own"), "");
+        let run = |policy: Policy| {
+            let mut session = lab.run(&policy, ["python3", "-u", "-c", WAYS_TO_WHAT_IS_MASKED_LATE]).spawn();
+            wait_until("the agent runs", || lab.workspace().join("ready").exists() || session.try_wait().unwrap().is_some());
+            lab.write(&lab.workspace().join("sub/late.env"), "S3CRET\n");
+            std::thread::sleep(Duration::from_secs(1));
+            lab.write(&lab.workspace().join("go"), "");
+            let done = session.wait_with_output().unwrap();
+            let out = String::from_utf8_lossy(&done.stdout).into_owned();
+            (out, String::from_utf8_lossy(&done.stderr).into_owned())
+        };
+        let (masked, said) = run(Policy::new());
+        let expected = "child empty\nname empty\nfolder empty\nroot empty\ncwd empty\nfd empty\nlink empty\n\
+            write Permission denied\nremove Device or resource busy\nrename Device or resource busy\n\
+            replace Device or resource busy\nhard link Operation not permitted\nmoved empty\nmoved folder empty\n";
+        assert_eq!(masked, expected, "{said}");
+        // The control: without the mask all of it gets through.
+        for name in ["ready", "go", "link"] {
+            std::fs::remove_file(lab.workspace().join(name)).unwrap();
+        }
+        std::fs::rename(lab.workspace().join("moved"), lab.workspace().join("sub")).unwrap();
+        std::fs::remove_file(lab.workspace().join("sub/late.env")).unwrap();
+        let (open, said) = run(Policy::new().filesystem("unmask = [\"late.env\"]"));
+        for line in ["child SEEN", "name SEEN", "folder SEEN", "root SEEN", "cwd SEEN", "fd SEEN", "link SEEN", "write DONE"] {
+            assert!(open.lines().any(|other| other == line), "{line}: {open}{said}");
+        }
     }
 
     fn nothing_of_the_callers_environment_is_in_the_sandboxes_memory(who) {
