@@ -31,6 +31,7 @@ mod detached;
 mod engine;
 mod flags;
 mod folder;
+mod guest;
 mod image;
 mod inspect;
 mod late;

@@ -32,8 +32,9 @@ use self::place::Place;
 pub use self::platform::Platform;
 use self::running::{GvisorRunning, Parts};
 use self::streams::Streams;
-use crate::backend::{check_identity, guest_plan, has_terminal, real_guest};
+use crate::backend::{check_identity, guest_plan, has_terminal};
 use crate::engine::cannot;
+use crate::guest::real_guest;
 use crate::tree::{Layout, lay_out_beforehand};
 
 /// What a policy says of it.
