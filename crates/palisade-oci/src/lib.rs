@@ -56,6 +56,6 @@ pub use engine::Engine;
 pub use folder::Place;
 pub use image::named::search_path;
 pub use remap::{NO_REMAP, Remapped, remapped};
-pub use runsc::{GvisorBackend, GvisorSettings, Platform};
+pub use runsc::{GvisorBackend, GvisorSettings, Platform, become_sandbox};
 pub use served::{Line, ServedBackend, Tell};
 pub use settings::{Settings, Surroundings, choose};
