@@ -1,6 +1,7 @@
 //! Starting a session in a container.
 
 use std::io::IsTerminal;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use palisade_boundary::{Assessment, Backend, BoundarySpec, Identity, Probe, Running, StartError};
@@ -10,15 +11,16 @@ use palisade_protocol::GuestPlan;
 
 use crate::api::{Api, ClientSettings};
 use crate::engine::{Engine, cannot};
-use crate::flags::{HostMount, Wanted};
-use crate::folder::SessionFolder;
+use crate::flags::{HostMount, StartedBy, Wanted};
+use crate::folder::{Place, SessionFolder};
+use crate::guest::{self, real_guest};
 use crate::image::{RootImage, named};
-use crate::launch::{launch, name};
+use crate::launch::{launch, name, provide};
 use crate::podman;
 use crate::profile::profile;
-use crate::running::{ContainerRunning, Parts};
+use crate::running::{ContainerRunning, Parts, Starter};
 use crate::settings::Settings;
-use crate::tree::{Layout, Mount, What, lay_out};
+use crate::tree::{Layout, Mount, Reach, What, lay_out};
 
 /// A container of docker or podman.
 #[derive(Clone, Debug)]
@@ -27,7 +29,7 @@ pub struct ContainerBackend {
     base: PathBuf,
     /// The guest, a static program.
     guest: PathBuf,
-    settings: Settings,
+    pub(crate) settings: Settings,
     client: ClientSettings,
 }
 
@@ -58,55 +60,145 @@ impl Backend for ContainerBackend {
     }
 
     fn start(&self, spec: &BoundarySpec) -> Result<Box<dyn Running>, StartError> {
-        let engine = self.settings.engine;
-        let by_hand = may_lay();
-        match by_hand {
-            true => check_not_root(&spec.identity)?,
-            false => check_identity(&spec.identity)?,
-        }
-        podman::check(engine, spec)?;
-        let guest = real_guest(&self.guest)?;
-        let mut layout = lay_out(&spec.tree, by_hand)?;
-        let image = Root::new(&self.settings, &mut layout)?;
+        let laid = self.lay(spec)?;
         let folder = SessionFolder::make(&self.base).map_err(|e| {
             cannot(
                 format!("make a folder below {}", self.base.display()),
                 e.to_string(),
             )
         })?;
-        let listener = folder
-            .open(&guest_plan(owned(engine, &layout), spec, &layout)?)
-            .map_err(|e| cannot("open the session's socket".into(), e.to_string()))?;
-        let wanted = wanted(&self.settings, spec, &folder, &layout, guest, image.name())
-            .map_err(|e| cannot("write the session's files".into(), e.to_string()))?;
-        // Podman has no daemon to ask.
-        let api = match engine {
-            Engine::Docker => Api::of(&self.client),
-            Engine::Podman => None,
-        };
-        let client = launch(engine, api.as_ref(), &wanted, &image)
-            .inspect_err(|_| podman::remove_volumes(&wanted))?;
-        let parts = Parts {
-            engine,
-            api,
-            container: name(&wanted.session),
-            client,
-            folder,
-            listener,
-            wanted,
-            late: by_hand.then_some(layout.late),
-            keeps_owners: self.settings.keeps_owners,
-            masked: layout.masked,
-        };
+        let wanted = self.wanted(spec, &laid, &folder, StartedBy::Palisade);
+        let listener = self.fill(&folder, &laid, &wanted)?;
+        let (engine, api) = (wanted.engine, self.api());
+        provide(engine, api.as_ref(), &laid.image)?;
+        let client = launch(&wanted).inspect_err(|_| podman::remove_volumes(&wanted))?;
         // From here on, dropping this ends the container.
-        let running = ContainerRunning::new(parts)?;
+        let starter = Starter::Ours(client);
+        let running = ContainerRunning::new(self.parts(laid, folder, listener, wanted, starter))?;
         Ok(Box::new(running))
     }
 }
 
-/// Whether palisade lays the workspace and all masks by its own hand: root may enter every container.
-pub(crate) fn may_lay() -> bool {
-    rustix::process::geteuid().is_root()
+/// What a container will be made of. Nothing is made yet.
+pub(crate) struct Laid {
+    pub(crate) layout: Layout,
+    pub(crate) image: Root,
+    guest: PathBuf,
+    reach: Reach,
+}
+
+impl ContainerBackend {
+    pub(crate) fn lay(&self, spec: &BoundarySpec) -> Result<Laid, StartError> {
+        let engine = self.settings.engine;
+        let reach = reach(engine);
+        match reach {
+            Reach::Host => check_not_root(&spec.identity)?,
+            Reach::Inside | Reach::Engine => check_identity(&spec.identity)?,
+        }
+        podman::check(engine, spec)?;
+        let guest = real_guest(&self.guest)?;
+        let mut layout = lay_out(&spec.tree, reach)?;
+        guest::check(&guest, &self.settings, spec, &layout, reach)?;
+        let image = Root::new(&self.settings, &mut layout)?;
+        Ok(Laid {
+            layout,
+            image,
+            guest,
+            reach,
+        })
+    }
+
+    /// Everything about the container, whose session's folder lies there.
+    pub(crate) fn wanted(
+        &self,
+        spec: &BoundarySpec,
+        laid: &Laid,
+        place: &Place,
+        by: StartedBy,
+    ) -> Wanted {
+        let engine = self.settings.engine;
+        Wanted {
+            engine,
+            runtime: self.settings.runtime.clone(),
+            spec: spec.clone(),
+            session: place.name().to_owned(),
+            base: place.base(),
+            image: laid.image.name().to_owned(),
+            profile_file: place.profile(),
+            profile: profile(Options::default()),
+            guest: laid.guest.clone(),
+            inside: place.inside(),
+            system: place.system(),
+            mounts: mounts(engine, spec, &laid.layout, place, by),
+            ipv6: Path::new("/proc/sys/net/ipv6").exists(),
+            terminal: has_terminal(spec),
+            by,
+        }
+    }
+
+    /// Writes the session's files, and opens the socket that the guest calls.
+    pub(crate) fn fill(
+        &self,
+        folder: &SessionFolder,
+        laid: &Laid,
+        wanted: &Wanted,
+    ) -> Result<OwnedFd, StartError> {
+        let mut plan = guest_plan(
+            owned(wanted.engine, &laid.layout),
+            &wanted.spec,
+            &laid.layout,
+        )?;
+        if wanted.by != StartedBy::Palisade {
+            // Whatever terminal there is, it is another one than ours, and all the container's.
+            (plan.foreground, plan.window) = (true, None);
+        }
+        write_files(folder, laid, wanted)
+            .map_err(|e| cannot("write the session's files".into(), e.to_string()))?;
+        let opened = folder.open(&plan);
+        opened.map_err(|e| cannot("open the session's socket".into(), e.to_string()))
+    }
+
+    pub(crate) fn parts(
+        &self,
+        laid: Laid,
+        folder: SessionFolder,
+        listener: OwnedFd,
+        wanted: Wanted,
+        starter: Starter,
+    ) -> Parts {
+        Parts {
+            engine: wanted.engine,
+            api: self.api(),
+            container: name(&wanted.session),
+            starter,
+            folder,
+            listener,
+            wanted,
+            late: laid.layout.late,
+            reach: laid.reach,
+            keeps_owners: self.settings.keeps_owners,
+            masked: laid.layout.masked,
+        }
+    }
+
+    /// Podman has no daemon to ask.
+    pub(crate) fn api(&self) -> Option<Api> {
+        match self.settings.engine {
+            Engine::Docker => Api::of(&self.client),
+            Engine::Podman => None,
+        }
+    }
+}
+
+/// Root may enter every container, and others those whose user namespace is theirs.
+pub(crate) fn reach(engine: Engine) -> Reach {
+    if rustix::process::geteuid().is_root() {
+        Reach::Host
+    } else if engine.is_rootless() {
+        Reach::Inside
+    } else {
+        Reach::Engine
+    }
 }
 
 /// The agent's ids are the same on both sides: there are no id-mapped mounts.
@@ -134,14 +226,6 @@ fn check_not_root(identity: &Identity) -> Result<(), StartError> {
         return Err(cannot(IDENTITY.into(), cause));
     }
     Ok(())
-}
-
-pub(crate) fn real_guest(guest: &Path) -> Result<PathBuf, StartError> {
-    guest.canonicalize().map_err(|e| StartError {
-        what: format!("find the guest {}", guest.display()),
-        cause: e.to_string(),
-        fix: Some("install palisade-guest beside palisade (docs/containers.md)".into()),
-    })
 }
 
 /// `owned` are folders that are to be given to the agent.
@@ -187,43 +271,49 @@ fn owned(engine: Engine, layout: &Layout) -> Vec<PathBuf> {
     owned
 }
 
-fn wanted(
-    settings: &Settings,
+fn mounts(
+    engine: Engine,
     spec: &BoundarySpec,
-    folder: &SessionFolder,
     layout: &Layout,
-    guest: PathBuf,
-    image: &str,
-) -> std::io::Result<Wanted> {
-    let profile = profile(Options::default());
+    place: &Place,
+    by: StartedBy,
+) -> Vec<HostMount> {
     let memory = spec.limits.memory.unwrap_or_else(half_of_memory);
-    let mut mounts = Vec::with_capacity(layout.mounts.len());
-    for (number, mount) in layout.mounts.iter().enumerate() {
+    let mut overlays = 0..;
+    let mount = |(number, mount): (usize, &Mount)| {
         let source = match &mount.what {
-            What::Made { content } => folder.make_file(number, content)?,
-            What::Empty { directory } => folder.empty(*directory),
+            What::Made { .. } => place.made(number),
+            What::Empty { directory } => place.empty(*directory),
             What::Bind { source, .. } => source.clone(),
-            What::Mapped { .. } | What::Layers { .. } => folder.empty(true),
+            What::Mapped { .. } | What::Layers { .. } => place.empty(true),
             What::Overlay { .. } | What::Memory { .. } => PathBuf::new(),
         };
-        mounts.push(HostMount::new(settings.engine, mount, spec, memory, source));
+        let mut mount = HostMount::new(engine, mount, spec, memory, source);
+        if let HostMount::Overlay { layers, .. } = &mut mount
+            && by != StartedBy::Palisade
+        {
+            let link = place.changes(overlays.next().unwrap_or_default());
+            (layers.upper, layers.work) = (link.join("upper"), link.join("work"));
+        }
+        mount
+    };
+    layout.mounts.iter().enumerate().map(mount).collect()
+}
+
+fn write_files(folder: &SessionFolder, laid: &Laid, wanted: &Wanted) -> std::io::Result<()> {
+    folder.write_profile(wanted.profile.as_bytes())?;
+    let mut overlays = 0..;
+    for (number, mount) in laid.layout.mounts.iter().enumerate() {
+        match &mount.what {
+            What::Made { content } => drop(folder.make_file(number, content)?),
+            What::Overlay { upper, .. } if wanted.by != StartedBy::Palisade => {
+                let kept = upper.parent().unwrap_or(upper);
+                folder.link_changes(overlays.next().unwrap_or_default(), kept)?;
+            }
+            _ => {}
+        }
     }
-    Ok(Wanted {
-        engine: settings.engine,
-        runtime: settings.runtime.clone(),
-        spec: spec.clone(),
-        session: folder.name().to_owned(),
-        base: folder.base(),
-        image: image.to_owned(),
-        profile_file: folder.write("profile.json", profile.as_bytes())?,
-        profile,
-        guest,
-        inside: folder.inside(),
-        system: folder.system(),
-        mounts,
-        ipv6: Path::new("/proc/sys/net/ipv6").exists(),
-        terminal: has_terminal(spec),
-    })
+    Ok(())
 }
 
 pub(crate) fn has_terminal(spec: &BoundarySpec) -> bool {

@@ -62,6 +62,18 @@ pub(crate) struct Wanted {
     pub(crate) ipv6: bool,
     /// Whether the agent has a terminal.
     pub(crate) terminal: bool,
+    pub(crate) by: StartedBy,
+}
+
+/// Who has the engine start the container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StartedBy {
+    /// We do.
+    Palisade,
+    /// A person, by the line that was printed.
+    Line,
+    /// A compose file, which knows fewer words than the engine, and whose container stays.
+    Compose,
 }
 
 /// A mount as the engine takes it.
@@ -100,6 +112,15 @@ impl Layers {
 }
 
 impl HostMount {
+    /// Where it lies inside.
+    pub(crate) fn target(&self) -> &Path {
+        match self {
+            Self::Bind { target, .. }
+            | Self::Overlay { target, .. }
+            | Self::Memory { target, .. } => target,
+        }
+    }
+
     /// Of a mount of the tree; `source` says where something made up lies.
     pub(crate) fn new(
         engine: Engine,

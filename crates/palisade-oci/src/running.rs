@@ -1,13 +1,15 @@
 //! A container that is being made or runs, seen from the supervisor.
 
+mod ending;
+
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::process::{Child, ExitStatus};
+use std::process::Child;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use palisade_boundary::{AgentEvent, BoundarySpec, Masker, Request, Running, StartError};
-use palisade_guest::hand::{HandProcess, Namespaces};
+use palisade_guest::hand::Namespaces;
 use palisade_guest::handover::{Message, receive};
 use palisade_guest::start::OTHER_NETWORK;
 use palisade_protocol::{EgressEndpoint, InitEvent, InitRequest, SetupStep};
@@ -20,11 +22,11 @@ use crate::api::Api;
 use crate::backend::{half_of_memory, window};
 use crate::counters::Counters;
 use crate::engine::{Engine, cannot};
-use crate::flags::Wanted;
+use crate::flags::{StartedBy, Wanted};
 use crate::folder::SessionFolder;
-use crate::masker::{ContainerMasker, HandContainer, enter};
+use crate::masker::{ContainerMasker, Early, HandContainer, enter};
 use crate::sweep::sweep;
-use crate::tree::Mount;
+use crate::tree::{Mount, Reach};
 use crate::vanished::Place;
 use crate::{inspect, late, launch, podman, remap, stale, vanished};
 
@@ -45,25 +47,36 @@ pub(crate) struct Parts {
     pub(crate) api: Option<Api>,
     /// The engine's name for it.
     pub(crate) container: String,
-    /// The engine's program, attached.
-    pub(crate) client: Child,
+    pub(crate) starter: Starter,
     pub(crate) folder: SessionFolder,
     /// Where the guest calls.
     pub(crate) listener: OwnedFd,
     pub(crate) wanted: Wanted,
-    /// What palisade's own hand lays before the agent starts, where it has one.
-    pub(crate) late: Option<Vec<Mount>>,
+    /// What palisade's own hand lays before the agent starts, and what it may do.
+    pub(crate) late: Vec<Mount>,
+    pub(crate) reach: Reach,
     /// Whether files are whose they are on the host.
     pub(crate) keeps_owners: bool,
     /// What the engine masks, as it was.
     pub(crate) masked: Vec<Place>,
 }
 
+/// Who has the engine start the container.
+pub(crate) enum Starter {
+    /// We do: the engine's program, attached to our streams.
+    Ours(Child),
+    /// Somebody else, who is told of it once all is there. The streams are theirs, too.
+    Others(Option<Tell>),
+}
+
+/// Says that the container can be started.
+pub(crate) type Tell = Box<dyn FnOnce() -> io::Result<()>>;
+
 /// See the module.
 pub(crate) struct ContainerRunning {
     parts: Parts,
-    /// The client's descriptor: readable once it has ended.
-    client: OwnedFd,
+    /// Readable once the engine's program has ended. Of a container that somebody else starts, once the guest has.
+    life: Option<OwnedFd>,
     /// The connection to the guest.
     control: Option<OwnedFd>,
     /// Whether the agent may start as soon as all is known to be right.
@@ -78,19 +91,20 @@ pub(crate) struct ContainerRunning {
     /// Where more may have to be masked.
     inside: Option<Namespaces>,
     /// Who has been there already.
-    hand: Option<HandProcess>,
+    hand: Option<Early>,
     /// Removes what others left over, meanwhile.
     stale: Option<JoinHandle<()>>,
 }
 
 impl ContainerRunning {
     pub(crate) fn new(parts: Parts) -> Result<Self, StartError> {
-        let opened = descriptor(&parts.client);
-        let client =
-            opened.map_err(|e| cannot("look after the container".into(), e.to_string()))?;
+        let life = match &parts.starter {
+            Starter::Ours(client) => Some(descriptor(client).map_err(not_watched)?),
+            Starter::Others(_) => None,
+        };
         Ok(Self {
             parts,
-            client,
+            life,
             control: None,
             begin: false,
             stands: false,
@@ -107,16 +121,18 @@ impl ContainerRunning {
     /// Waits for the guest's call, or for the end of the client, which has said on our standard error what is wrong.
     fn wait_for_guest(&mut self) -> Result<OwnedFd, StartError> {
         let what = "start the container";
-        let ready = wait(&[&self.parts.listener, &self.client], START_DEADLINE)
-            .map_err(|e| cannot(what.into(), e.to_string()))?;
         let failed = |cause: String| cannot(what.to_owned(), cause);
+        let listener = &self.parts.listener;
+        let sources: Vec<&OwnedFd> = [listener].into_iter().chain(&self.life).collect();
+        let ready = wait(&sources, START_DEADLINE).map_err(|e| failed(e.to_string()))?;
         match ready {
-            Some(0) => accept_with(&self.parts.listener, SocketFlags::CLOEXEC)
-                .map_err(|e| failed(e.to_string())),
+            Some(0) => {
+                accept_with(listener, SocketFlags::CLOEXEC).map_err(|e| failed(e.to_string()))
+            }
             Some(_) => Err(launch::why_not(self.parts.engine, &self.parts.wanted)),
             None => {
-                let seconds = START_DEADLINE.as_secs();
-                Err(failed(format!("nothing was heard of it for {seconds} s")))
+                let engine = self.parts.engine;
+                Err(engine.silent(what, START_DEADLINE))
             }
         }
     }
@@ -148,36 +164,78 @@ impl ContainerRunning {
     }
 
     /// Compares what the engine made with what it was told to.
-    fn check(&self) -> Result<(), StartError> {
+    fn check(&self, control: &OwnedFd) -> Result<(), StartError> {
+        let wanted = &self.parts.wanted;
+        let account = self.account()?;
+        inspect::check(&account, wanted)?;
+        match wanted.by {
+            StartedBy::Palisade => Ok(()),
+            // Who called may be another container than the one that was looked at.
+            StartedBy::Line | StartedBy::Compose => {
+                inspect::is_process(&account, caller(control).ok())
+            }
+        }
+    }
+
+    fn account(&self) -> Result<Vec<u8>, StartError> {
         let Parts {
             engine,
             api,
             wanted,
             ..
         } = &self.parts;
-        let account = launch::account(*engine, api.as_ref(), &wanted.session)?;
-        inspect::check(&account, wanted)
+        launch::account(*engine, api.as_ref(), &wanted.session)
     }
 
-    /// What the engine cannot mount, and all masks, where palisade is run by root.
+    /// A container that somebody else started is known by its guest.
+    fn look_after(&mut self, control: &OwnedFd) -> Result<(), StartError> {
+        if let Starter::Others(_) = self.parts.starter {
+            let opened = caller(control).and_then(opened);
+            self.life = Some(opened.map_err(not_watched)?);
+        }
+        Ok(())
+    }
+
+    /// What the engine cannot mount, and masks, where the hand is at hand.
     fn lay_late(&mut self) -> Result<(), StartError> {
-        let (Some(late), Some(inside)) = (self.parts.late.take(), &self.inside) else {
-            return match self.parts.late {
-                Some(_) => Err(cannot(
-                    "show the workspace inside".into(),
+        let late = std::mem::take(&mut self.parts.late);
+        let Some(inside) = self.inside.take_if(|_| !late.is_empty()) else {
+            return match late.first() {
+                None => Ok(()),
+                Some(first) => Err(cannot(
+                    format!("show {} inside", first.target.display()),
                     "the guest handed no namespaces out".into(),
                 )),
-                None => Ok(()),
             };
         };
-        let what = || "enter the container's mounts".to_owned();
-        let process = enter(inside).map_err(|e| cannot(what(), e.to_string()))?;
-        let hand = process.hand().map_err(|e| cannot(what(), e.to_string()))?;
+        let failed = |e: io::Error| cannot("enter the container's mounts".into(), e.to_string());
+        let early = match self.parts.reach {
+            Reach::Engine => self
+                .hand_container(true)
+                .start(inside)
+                .map(Early::Container),
+            Reach::Inside | Reach::Host => enter(&inside).map(Early::Process),
+        };
+        let early = early.map_err(failed)?;
+        let hand = early.hand().map_err(failed)?;
         let Parts { wanted, folder, .. } = &self.parts;
         let (spec, memory) = (&wanted.spec, half_of_memory());
-        late::lay(hand, &late, spec, folder, memory, self.parts.keeps_owners)?;
-        self.hand = Some(process);
+        match self.parts.reach {
+            Reach::Host => late::lay(hand, &late, spec, folder, memory, self.parts.keeps_owners)?,
+            _ => late::lay_inside(hand, &late, wanted, memory)?,
+        }
+        self.hand = Some(early);
         Ok(())
+    }
+
+    fn hand_container(&self, keeps_apart: bool) -> HandContainer {
+        let Parts {
+            engine,
+            folder,
+            wanted,
+            ..
+        } = &self.parts;
+        HandContainer::new(*engine, folder, &wanted.guest, &wanted.image, keeps_apart)
     }
 
     fn failed_step(&self, step: SetupStep, index: u32, errno: i32) -> StartError {
@@ -201,19 +259,6 @@ impl ContainerRunning {
         }
         Ok(())
     }
-
-    fn remove(&self) {
-        let remove = ["rm", "--force", "--volumes", &self.parts.container];
-        let _ = self.parts.engine.ask("remove the container", &remove);
-    }
-
-    /// The engine ends the container when its first process has, and its client after that, once all output is out.
-    fn wait_for_end(&mut self, limit: Duration) -> Option<ExitStatus> {
-        match wait(&[&self.client], limit) {
-            Ok(Some(_)) => self.parts.client.wait().ok(),
-            _ => None,
-        }
-    }
 }
 
 impl Running for ContainerRunning {
@@ -228,7 +273,8 @@ impl Running for ContainerRunning {
         let closed = self.parts.folder.close();
         closed.map_err(|e| cannot("close the session's socket".into(), e.to_string()))?;
         let endpoint = self.wait_for_sockets(&control)?;
-        self.check()?;
+        self.look_after(&control)?;
+        self.check(&control)?;
         let guest = caller(&control).map_err(|e| cannot("find the guest".into(), e.to_string()))?;
         remap::check(guest, &self.parts.wanted.spec.identity)?;
         vanished::check(&self.parts.masked)?;
@@ -240,9 +286,28 @@ impl Running for ContainerRunning {
         self.stands = true;
         self.begin_if_all_is_well()
             .map_err(|e| cannot("start the agent".into(), e.to_string()))?;
-        let (engine, base) = (self.parts.engine, self.parts.wanted.base.clone());
-        self.stale = Some(std::thread::spawn(move || stale::remove(engine, &base)));
+        if let Starter::Ours(_) = self.parts.starter {
+            let (engine, base) = (self.parts.engine, self.parts.wanted.base.clone());
+            self.stale = Some(std::thread::spawn(move || stale::remove(engine, &base)));
+        }
         Ok(endpoint)
+    }
+
+    fn comes(&mut self, or: BorrowedFd<'_>) -> Result<bool, StartError> {
+        let Starter::Others(tell) = &mut self.parts.starter else {
+            return Ok(true);
+        };
+        let failed = |e: io::Error| cannot("wait for the container".into(), e.to_string());
+        if let Some(tell) = tell.take() {
+            tell().map_err(failed)?;
+        }
+        let listener = &self.parts.listener;
+        let mut fds = [listener.as_fd(), or].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        match poll(&mut fds, None) {
+            Ok(_) => Ok(!fds[0].revents().is_empty()),
+            Err(Errno::INTR) => Ok(false),
+            Err(errno) => Err(failed(errno.into())),
+        }
     }
 
     /// The guest, once it has called. As the first of its process namespace it waits in its end until the kernel has ended all
@@ -252,7 +317,8 @@ impl Running for ContainerRunning {
     }
 
     fn event_source(&self) -> BorrowedFd<'_> {
-        self.control.as_ref().unwrap_or(&self.client).as_fd()
+        let source = self.control.as_ref().or(self.life.as_ref());
+        source.unwrap_or(&self.parts.listener).as_fd()
     }
 
     fn next_event(&mut self) -> io::Result<Option<AgentEvent>> {
@@ -271,6 +337,11 @@ impl Running for ContainerRunning {
             *limit = self.counters.outcome();
         }
         self.told_the_end = is_end(&event);
+        if let (AgentEvent::Stopped(_), Starter::Others(_)) = (&event, &self.parts.starter) {
+            // Nobody at its terminal could continue it.
+            self.send(InitRequest::Resume { foreground: true })?;
+            return Ok(None);
+        }
         Ok(Some(event))
     }
 
@@ -296,9 +367,7 @@ impl Running for ContainerRunning {
         let Some(inside) = self.inside.take() else {
             return Ok(None);
         };
-        let parts = &self.parts;
-        let (guest, image) = (&parts.wanted.guest, &parts.wanted.image);
-        let container = HandContainer::new(parts.engine, &parts.folder, guest, image);
+        let container = self.hand_container(false);
         Ok(Some(Box::new(ContainerMasker::new(inside, container))))
     }
 
@@ -326,18 +395,11 @@ impl Running for ContainerRunning {
         if hears {
             self.parts.folder.clear();
         }
-        let removed = hears && self.wait_for_end(limit).is_some();
-        if !removed {
-            self.remove();
-            // One that is being made is started in vain, and removed after that.
-            if self.wait_for_end(END_DEADLINE).is_none() {
-                let _ = self.parts.client.kill();
-                let _ = self.parts.client.wait();
-                self.remove();
-            }
+        let answers = (hears && self.wait_for_end(limit)) || self.remove_by_force();
+        if answers {
+            podman::remove_volumes(&self.parts.wanted);
+            sweep(self.parts.engine, &self.parts.folder, &self.parts.wanted);
         }
-        podman::remove_volumes(&self.parts.wanted);
-        sweep(self.parts.engine, &self.parts.folder, &self.parts.wanted);
         if let Some(stale) = self.stale.take() {
             let _ = stale.join();
         }
@@ -403,8 +465,16 @@ pub(crate) fn failed_step(
     cannot(what, error.to_string())
 }
 
+fn not_watched(error: io::Error) -> StartError {
+    cannot("look after the container".into(), error.to_string())
+}
+
 pub(crate) fn descriptor(child: &Child) -> io::Result<OwnedFd> {
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    opened(child.id())
+}
+
+fn opened(process: u32) -> io::Result<OwnedFd> {
+    let pid = i32::try_from(process).ok().and_then(Pid::from_raw);
     let pid = pid.ok_or(io::ErrorKind::NotFound)?;
     Ok(pidfd_open(pid, PidfdFlags::empty())?)
 }

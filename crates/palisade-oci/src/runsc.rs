@@ -36,8 +36,9 @@ pub use self::platform::Platform;
 pub use self::rootless::become_sandbox;
 use self::running::{GvisorRunning, Parts};
 use self::streams::Streams;
-use crate::backend::{check_identity, guest_plan, has_terminal, real_guest};
+use crate::backend::{check_identity, guest_plan, has_terminal};
 use crate::engine::cannot;
+use crate::guest::real_guest;
 use crate::tree::lay_out_beforehand;
 
 /// What a policy says of it.

@@ -7,7 +7,8 @@ use palisade_boundary::{Capability, CapabilityState, Probe};
 
 use super::platform::{Platform, default_of, kvm_opens};
 use super::{GvisorSettings, not_run, rootless};
-use crate::probe::{installed, named};
+use crate::guest::installed;
+use crate::probe::named;
 
 /// Asks the program. Changes nothing.
 pub(super) fn probe(settings: &GvisorSettings, guest: &Path) -> Probe {
