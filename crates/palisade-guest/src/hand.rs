@@ -6,12 +6,13 @@
 //! ```
 //!
 //! Whoever serves stays out of the process namespace: inside nobody can see, signal or trace it. It can do nothing but lay
-//! a copy of something empty over a path, unless it was started to attach what the supervisor hands it as well.
+//! a copy of something empty over a path, unless it was started to keep changes apart, or to attach what the supervisor hands it, as well.
 //!
 //! # Invariants
 //! * [`serve`] neither allocates nor locks, because it may run after `clone` in a process with other threads.
 //! * It ends when the supervisor's end is closed.
 
+mod apart;
 mod attach;
 mod process;
 pub(crate) mod program;
@@ -37,12 +38,15 @@ pub use self::attach::{CHANGES, LOWER, Layers, composed};
 pub use self::process::HandProcess;
 pub use self::program::{EMPTY_DIRECTORY, EMPTY_FILE};
 
-/// Longest message: a path as the kernel takes it (PATH_MAX), its end, and what it is to be.
-const MOST_BYTES: usize = 4096 + 1;
+/// Longest message: two paths as the kernel takes them (PATH_MAX), their ends, and what is to be done with them.
+const MOST_BYTES: usize = 2 * 4096 + FIELDS + 1;
 
 /// Answers beside the kernel's error numbers.
 const DONE: i32 = 0;
 const NOTHING_TO_DO: i32 = -1;
+
+/// How often a path may be replaced while it is masked. An editor does it once; who does it on and on wants no mask.
+const MOST_REPLACED: usize = 100;
 
 const FILE: u8 = 0;
 const DIRECTORY: u8 = 1;
@@ -50,12 +54,21 @@ const DIRECTORY: u8 = 1;
 const ATTACH: u8 = 2;
 /// Make an overlay of what was attached at its places in the session's folder.
 const OVERLAY: u8 = 3;
+/// Make an overlay of what is mounted at a path and of a file system in memory, whose size and owner come before the path.
+const APART: u8 = 4;
+/// Move what is mounted at the first path to the second.
+const MOVE: u8 = 5;
+
+/// Bytes before the path of [`APART`].
+const FIELDS: usize = 16;
 
 /// What a hand may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum May {
     /// Lay masks.
     Mask,
+    /// And keep changes apart from what is mounted there.
+    Apart,
     /// And attach mounts.
     Attach,
 }
@@ -161,9 +174,39 @@ impl Hand {
         self.say(OVERLAY, path, None).map(drop)
     }
 
+    /// Makes an overlay of what is mounted at a path, without what is mounted below it, and of at most `size` bytes in memory
+    /// that belong to `owner`. It comes to lie at [`LOWER`], from where it is moved.
+    ///
+    /// # Errors
+    /// As [`Hand::attach`].
+    pub fn apart(&self, path: &Path, size: u64, owner: (u32, u32)) -> io::Result<()> {
+        let mut message = vec![APART];
+        message.extend(size.to_ne_bytes());
+        message.extend(owner.0.to_ne_bytes());
+        message.extend(owner.1.to_ne_bytes());
+        message.extend_from_slice(path.as_os_str().as_bytes());
+        self.send(&message, None).map(drop)
+    }
+
+    /// Moves what is mounted at a path, with all that is mounted below it.
+    ///
+    /// # Errors
+    /// As [`Hand::attach`].
+    pub fn move_mount(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut message = vec![MOVE];
+        message.extend_from_slice(from.as_os_str().as_bytes());
+        message.push(0);
+        message.extend_from_slice(to.as_os_str().as_bytes());
+        self.send(&message, None).map(drop)
+    }
+
     fn say(&self, kind: u8, path: &Path, mount: Option<BorrowedFd<'_>>) -> io::Result<bool> {
         let mut message = vec![kind];
         message.extend_from_slice(path.as_os_str().as_bytes());
+        self.send(&message, mount)
+    }
+
+    fn send(&self, message: &[u8], mount: Option<BorrowedFd<'_>>) -> io::Result<bool> {
         if message.len() >= MOST_BYTES {
             return Err(Errno::NAMETOOLONG.into());
         }
@@ -173,7 +216,7 @@ impl Hand {
         if !mounts.is_empty() {
             ancillary.push(SendAncillaryMessage::ScmRights(mounts));
         }
-        let parts = [IoSlice::new(&message)];
+        let parts = [IoSlice::new(message)];
         sendmsg(&self.0, &parts, &mut ancillary, SendFlags::NOSIGNAL)?;
         self.answer()
     }
@@ -215,23 +258,48 @@ pub fn serve(control: &OwnedFd, entered: rustix::io::Result<Empties>, may: May) 
             Err(Errno::INTR) => continue,
             Err(_) => return 1,
         };
-        let Some((kind, path)) = message[..length + 1].split_first() else {
+        let Some((kind, rest)) = message[..length + 1].split_first() else {
             return 0;
         };
         if length == 0 {
             // The supervisor let go.
             return 0;
         }
-        let done = match (CStr::from_bytes_with_nul(path), *kind, mount) {
-            (Ok(path), FILE | DIRECTORY, None) => empties.lay(path, *kind == DIRECTORY),
-            (Ok(path), ATTACH, Some(mount)) if may == May::Attach => attach::attach(&mount, path),
-            (Ok(path), OVERLAY, None) if may == May::Attach => attach::overlay(path),
-            _ => Err(Errno::INVAL),
+        let done = match *kind {
+            APART if may != May::Mask => apart(rest),
+            MOVE if may != May::Mask => move_one(rest),
+            kind => match (CStr::from_bytes_with_nul(rest), kind, mount) {
+                (Ok(path), FILE | DIRECTORY, None) => empties.lay(path, kind == DIRECTORY),
+                (Ok(path), ATTACH, Some(mount)) if may == May::Attach => {
+                    attach::attach(&mount, path)
+                }
+                (Ok(path), OVERLAY, None) if may == May::Attach => attach::overlay(path),
+                _ => Err(Errno::INVAL),
+            },
         };
         if !tell(control, done) {
             return 1;
         }
     }
+}
+
+fn apart(message: &[u8]) -> rustix::io::Result<bool> {
+    let (fields, path) = message.split_at_checked(FIELDS).ok_or(Errno::INVAL)?;
+    let (size, owner) = fields.split_at(8);
+    let (user, group) = owner.split_at(4);
+    let size = size.try_into().map_err(|_| Errno::INVAL)?;
+    let user = user.try_into().map_err(|_| Errno::INVAL)?;
+    let group = group.try_into().map_err(|_| Errno::INVAL)?;
+    let path = CStr::from_bytes_with_nul(path).map_err(|_| Errno::INVAL)?;
+    let owner = (u32::from_ne_bytes(user), u32::from_ne_bytes(group));
+    apart::apart(path, u64::from_ne_bytes(size), owner)
+}
+
+fn move_one(message: &[u8]) -> rustix::io::Result<bool> {
+    let from = CStr::from_bytes_until_nul(message).map_err(|_| Errno::INVAL)?;
+    let to = message.get(from.count_bytes() + 1..).unwrap_or_default();
+    let to = CStr::from_bytes_with_nul(to).map_err(|_| Errno::INVAL)?;
+    apart::move_mount_of(from, to)
 }
 
 fn hear(control: &OwnedFd, message: &mut [u8]) -> rustix::io::Result<(usize, Option<OwnedFd>)> {
@@ -302,6 +370,17 @@ impl Empties {
     /// # Errors
     /// It is there and the kernel refused.
     pub fn lay(&self, path: &CStr, directory: bool) -> rustix::io::Result<bool> {
+        // What was replaced since it was found is no place for a mount any more (ENOENT).
+        for _ in 0..MOST_REPLACED {
+            match self.lay_over_what_is_there(path, directory) {
+                Err(Errno::NOENT) => {}
+                other => return other,
+            }
+        }
+        Err(Errno::NOENT)
+    }
+
+    fn lay_over_what_is_there(&self, path: &CStr, directory: bool) -> rustix::io::Result<bool> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let place = match openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
             Ok(place) => place,

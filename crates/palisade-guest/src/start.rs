@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use palisade_protocol::{
-    GUEST_GATE, GUEST_PLAN, GUEST_SOCKET, GuestPlan, HAND_PLAN, InitEvent, InitRequest,
-    SWEEP_FOLDER, SWEEP_PLAN, SetupStep,
+    GUEST_GATE, GUEST_PLAN, GUEST_SOCKET, GuestPlan, HAND_APART_PLAN, HAND_PLAN, InitEvent,
+    InitRequest, SWEEP_FOLDER, SWEEP_PLAN, SetupStep,
 };
 use palisade_sys::clone::Stack;
 use palisade_sys::process::close_all_from;
@@ -58,7 +58,10 @@ pub fn run(folder: &Path) -> Result<u8, NoSession> {
     let bytes = std::fs::read(folder.join(GUEST_PLAN)).map_err(NoSession::Plan)?;
     let call = || call(&folder.join(GUEST_SOCKET)).map_err(NoSession::Connect);
     if bytes == HAND_PLAN {
-        return Ok(hand::program::run(&call()?));
+        return Ok(hand::program::run(&call()?, hand::May::Mask));
+    }
+    if bytes == HAND_APART_PLAN {
+        return Ok(hand::program::run(&call()?, hand::May::Apart));
     }
     if bytes == SWEEP_PLAN {
         // What an overlay keeps below its working folder has this name (overlayfs.rst). No link is followed.

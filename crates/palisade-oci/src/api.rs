@@ -8,18 +8,21 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use palisade_boundary::StartError;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::engine::{Engine, cannot};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect as connect_to, socket_with,
+};
 
-/// How long the engine may take for an answer; it takes milliseconds, and on a busy machine a second.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::engine::{Engine, PATIENCE, cannot};
+
 /// Longest answer. An account of a container with ten thousand mounts has 5 MB.
-const MOST_BYTES: u64 = 64 << 20;
+const MOST_BYTES: usize = 64 << 20;
 /// Where the engine listens that no setting names.
 const USUAL: &str = "/var/run/docker.sock";
 
@@ -56,7 +59,7 @@ impl Api {
     pub(crate) fn account(&self, engine: Engine, container: &str) -> Result<Vec<u8>, StartError> {
         let what = "look at the container";
         let path = format!("/containers/{container}/json");
-        match self.get(engine, what, &path)? {
+        match self.get(engine, what, &path, PATIENCE)? {
             (200, account) => Ok(account),
             (_, words) => Err(engine.refused(what, &String::from_utf8_lossy(&words))),
         }
@@ -65,7 +68,8 @@ impl Api {
     /// Whether it has an image.
     pub(crate) fn has_image(&self, engine: Engine, name: &str) -> Result<bool, StartError> {
         let what = "look for the image of the root";
-        match self.get(engine, what, &format!("/images/{name}/json"))? {
+        let path = format!("/images/{name}/json");
+        match self.get(engine, what, &path, PATIENCE)? {
             (200, _) => Ok(true),
             (404, _) => Ok(false),
             (_, words) => Err(engine.refused(what, &String::from_utf8_lossy(&words))),
@@ -78,31 +82,53 @@ impl Api {
         engine: Engine,
         what: &str,
         path: &str,
+        patience: Duration,
     ) -> Result<(u16, Vec<u8>), StartError> {
-        let connection = connect(&self.0).map_err(|error| {
+        let silent = || engine.silent_at(what, &self.0, patience);
+        let connection = connect(&self.0, patience).map_err(|error| {
             let at = self.0.display();
             let words = match error.kind() {
+                io::ErrorKind::WouldBlock => return silent(),
                 io::ErrorKind::PermissionDenied => format!("connect: permission denied: {at}"),
                 _ => format!("Cannot connect to the Docker daemon at {at}: {error}"),
             };
             engine.refused(what, &words)
         })?;
-        ask(connection, path).map_err(|e| cannot(what.into(), format!("ask the engine: {e}")))
+        ask(connection, path, patience).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => silent(),
+            _ => cannot(what.into(), format!("ask the engine: {error}")),
+        })
     }
 }
 
-fn connect(socket: &Path) -> io::Result<UnixStream> {
-    let connection = UnixStream::connect(socket)?;
-    connection.set_read_timeout(Some(PATIENCE))?;
-    connection.set_write_timeout(Some(PATIENCE))?;
-    Ok(connection)
+/// Waits no longer than `patience` where nobody accepts what waits there already.
+pub(crate) fn connect(socket: &Path, patience: Duration) -> io::Result<UnixStream> {
+    let kind = SocketType::STREAM;
+    let stream = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
+    set_socket_timeout(&stream, Timeout::Send, Some(patience))?;
+    connect_to(&stream, &SocketAddrUnix::new(socket)?)?;
+    Ok(stream.into())
 }
 
 /// Status and body.
-fn ask(mut connection: UnixStream, path: &str) -> io::Result<(u16, Vec<u8>)> {
+fn ask(mut connection: UnixStream, path: &str, patience: Duration) -> io::Result<(u16, Vec<u8>)> {
+    let deadline = Instant::now() + patience;
     write!(connection, "GET {path} HTTP/1.0\r\nHost: engine\r\n\r\n")?;
     let mut answer = Vec::new();
-    connection.take(MOST_BYTES).read_to_end(&mut answer)?;
+    let mut part = [0; 1 << 16];
+    while answer.len() < MOST_BYTES {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        connection.set_read_timeout(Some(left))?;
+        match connection.read(&mut part) {
+            Ok(0) => break,
+            Ok(count) => answer.extend_from_slice(part.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
     parse(&answer).ok_or_else(|| io::Error::other("its answer is not HTTP"))
 }
 
@@ -160,6 +186,9 @@ fn set(variable: Option<&OsString>) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::BufRead;
+    use std::os::unix::net::UnixListener;
+
     use super::*;
 
     fn put(path: &Path, text: &str) {
@@ -207,6 +236,46 @@ mod tests {
         assert_eq!(Api::of(&settings("", "default")), at(USUAL));
         put(&folder.path().join("config.json"), "nonsense");
         assert_eq!(Api::of(&settings("", "")), None);
+    }
+
+    #[test]
+    fn who_accepts_and_never_answers_is_not_waited_for() {
+        let folder = tempfile::tempdir().expect("folder");
+        let place = folder.path().join("socket");
+        let short = Duration::from_millis(50);
+        let listener = UnixListener::bind(&place).expect("socket");
+        // Nobody accepts: the kernel does, as long as there is room.
+        let silent = ask(connect(&place, short).expect("room"), "/", short);
+        let kind = silent.expect_err("no answer").kind();
+        assert!(matches!(
+            kind,
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+        ));
+        let mut waiting = Vec::new();
+        let full = loop {
+            match connect(&place, short) {
+                Ok(stream) => waiting.push(stream),
+                Err(error) => break error.kind(),
+            }
+        };
+        assert_eq!(full, io::ErrorKind::WouldBlock);
+        // The control: one that answers is heard.
+        drop(waiting);
+        let answer = std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.expect("connection");
+                let asked = io::BufReader::new(&stream).lines();
+                asked
+                    .map_while(Result::ok)
+                    .take_while(|line| !line.is_empty())
+                    .count();
+                let _ = stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nwell");
+            }
+        });
+        let long = Duration::from_secs(600);
+        let heard = ask(connect(&place, long).expect("room"), "/", long).expect("an answer");
+        assert_eq!(heard, (200, b"well".to_vec()));
+        drop(answer);
     }
 
     #[test]

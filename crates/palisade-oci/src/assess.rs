@@ -1,12 +1,13 @@
 //! How well each control is held in a container.
 
 use palisade_boundary::{Assessment, BoundarySpec, Control, Enforcement, Weakness};
-use palisade_protocol::{Changes, TreeEntry};
+use palisade_protocol::TreeEntry;
 
-use crate::backend::may_lay;
-
+use crate::backend::reach;
+use crate::engine::Engine;
 use crate::podman::{Groups, NO_GROUP};
 use crate::settings::Settings;
+use crate::tree::Reach;
 
 /// One answer per control that the spec uses.
 pub(crate) fn assess(spec: &BoundarySpec, settings: &Settings) -> Vec<Assessment> {
@@ -74,43 +75,22 @@ pub(crate) fn assess(spec: &BoundarySpec, settings: &Settings) -> Vec<Assessment
     ];
     let used = answers.into_iter().filter(|(.., used)| *used);
     let mut all: Vec<Assessment> = used.map(|(control, by, _)| enforced(control, by)).collect();
-    all.push(access(spec, may_lay()));
+    all.push(access(engine));
     all.extend(limits(spec, Groups::of(engine)));
     all.push(landlock());
     all.extend(masks(spec));
     all
 }
 
-fn access(spec: &BoundarySpec, by_hand: bool) -> Assessment {
-    if !by_hand && spec.tree.iter().any(in_memory) {
-        let why = "an engine's overlay leaves behind what only root can remove, so the changes of `scratch` could not be had in memory \
-                   and be gone with the session";
-        let fix = "use access = \"review\" and discard what it leaves, run palisade as root, or use the native boundary";
-        return Assessment {
-            control: Control::Access,
-            enforcement: Enforcement::Unenforceable(Weakness {
-                why: why.to_owned(),
-                fix: Some(fix.to_owned()),
-            }),
-        };
-    }
-    let by = if by_hand {
+fn access(engine: Engine) -> Assessment {
+    let by = if reach(engine) == Reach::Host {
         "mounts, the workspace's by palisade's own hand with its owner's files shown as the agent's; with `review` and `scratch` an \
          overlay whose changes are kept apart"
     } else {
-        "read-only and writable mounts of the engine's; with `review` an overlay that it mounts, whose changes are kept apart"
+        "read-only and writable mounts of the engine's; with `review` an overlay that it mounts, with `scratch` one by palisade's own \
+         hand and in the container's memory alone, whose changes are kept apart"
     };
     Assessment::enforced(Control::Access, by)
-}
-
-fn in_memory(entry: &TreeEntry) -> bool {
-    matches!(
-        entry,
-        TreeEntry::Overlay {
-            changes: Changes::Memory { .. },
-            ..
-        }
-    )
 }
 
 fn limits(spec: &BoundarySpec, groups: Groups) -> Vec<Assessment> {

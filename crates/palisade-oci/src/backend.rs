@@ -13,13 +13,14 @@ use crate::api::{Api, ClientSettings};
 use crate::engine::{Engine, cannot};
 use crate::flags::{HostMount, StartedBy, Wanted};
 use crate::folder::{Place, SessionFolder};
+use crate::guest::{self, real_guest};
 use crate::image::{RootImage, named};
 use crate::launch::{launch, name, provide};
 use crate::podman;
 use crate::profile::profile;
 use crate::running::{ContainerRunning, Parts, Starter};
 use crate::settings::Settings;
-use crate::tree::{Layout, Mount, What, lay_out};
+use crate::tree::{Layout, Mount, Reach, What, lay_out};
 
 /// A container of docker or podman.
 #[derive(Clone, Debug)]
@@ -83,25 +84,27 @@ pub(crate) struct Laid {
     pub(crate) layout: Layout,
     pub(crate) image: Root,
     guest: PathBuf,
-    by_hand: bool,
+    reach: Reach,
 }
 
 impl ContainerBackend {
     pub(crate) fn lay(&self, spec: &BoundarySpec) -> Result<Laid, StartError> {
-        let by_hand = may_lay();
-        match by_hand {
-            true => check_not_root(&spec.identity)?,
-            false => check_identity(&spec.identity)?,
+        let engine = self.settings.engine;
+        let reach = reach(engine);
+        match reach {
+            Reach::Host => check_not_root(&spec.identity)?,
+            Reach::Inside | Reach::Engine => check_identity(&spec.identity)?,
         }
-        podman::check(self.settings.engine, spec)?;
+        podman::check(engine, spec)?;
         let guest = real_guest(&self.guest)?;
-        let mut layout = lay_out(&spec.tree, by_hand)?;
+        let mut layout = lay_out(&spec.tree, reach)?;
+        guest::check(&guest, &self.settings, spec, &layout, reach)?;
         let image = Root::new(&self.settings, &mut layout)?;
         Ok(Laid {
             layout,
             image,
             guest,
-            by_hand,
+            reach,
         })
     }
 
@@ -178,7 +181,8 @@ impl ContainerBackend {
             folder,
             listener,
             wanted,
-            late: laid.by_hand.then_some(laid.layout.late),
+            late: laid.layout.late,
+            reach: laid.reach,
             keeps_owners: self.settings.keeps_owners,
             masked: laid.layout.masked,
         }
@@ -193,9 +197,15 @@ impl ContainerBackend {
     }
 }
 
-/// Whether palisade lays the workspace and all masks by its own hand: root may enter every container.
-pub(crate) fn may_lay() -> bool {
-    rustix::process::geteuid().is_root()
+/// Root may enter every container, and others those whose user namespace is theirs.
+pub(crate) fn reach(engine: Engine) -> Reach {
+    if rustix::process::geteuid().is_root() {
+        Reach::Host
+    } else if engine.is_rootless() {
+        Reach::Inside
+    } else {
+        Reach::Engine
+    }
 }
 
 /// The agent's ids are the same on both sides: there are no id-mapped mounts.
@@ -223,14 +233,6 @@ fn check_not_root(identity: &Identity) -> Result<(), StartError> {
         return Err(cannot(IDENTITY.into(), cause));
     }
     Ok(())
-}
-
-pub(crate) fn real_guest(guest: &Path) -> Result<PathBuf, StartError> {
-    guest.canonicalize().map_err(|e| StartError {
-        what: format!("find the guest {}", guest.display()),
-        cause: e.to_string(),
-        fix: Some("install palisade-guest beside palisade (docs/containers.md)".into()),
-    })
 }
 
 /// `owned` are folders that are to be given to the agent.

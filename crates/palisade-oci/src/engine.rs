@@ -2,11 +2,21 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::Duration;
 
 use palisade_boundary::StartError;
 
+mod answer;
 mod words;
+
+pub(crate) use self::answer::finish;
+
+/// How long an engine may take for an answer, and its daemon: milliseconds are usual, and seconds on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// The same where a person only asks what there is.
+pub(crate) const SHORT_PATIENCE: Duration = Duration::from_secs(15);
 
 /// An engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,14 +64,49 @@ impl Engine {
         what: &str,
         arguments: &[S],
     ) -> Result<String, StartError> {
+        self.tell(what, arguments, b"", PATIENCE)
+    }
+
+    /// The same for who has little time.
+    pub(crate) fn ask_in_passing<S: AsRef<OsStr>>(
+        self,
+        what: &str,
+        arguments: &[S],
+    ) -> Result<String, StartError> {
+        self.tell(what, arguments, b"", SHORT_PATIENCE)
+    }
+
+    /// The same with an input, and with as much time as is said.
+    pub(crate) fn tell<S: AsRef<OsStr>>(
+        self,
+        what: &str,
+        arguments: &[S],
+        input: &[u8],
+        patience: Duration,
+    ) -> Result<String, StartError> {
         let mut command = self.command();
-        command.args(arguments).stdin(Stdio::null());
-        let output = command.output().map_err(|e| self.not_run(what, &e))?;
-        self.outcome(what, output)
+        command.args(arguments);
+        match finish(&mut command, input, patience) {
+            Ok(Some(output)) => self.outcome(what, output),
+            Ok(None) => Err(self.silent(what, patience)),
+            Err(error) => Err(self.not_run(what, &error)),
+        }
+    }
+
+    /// That nothing was heard of its program.
+    pub(crate) fn silent(self, what: &str, patience: Duration) -> StartError {
+        let who = format!("`{}`", self.program());
+        words::silent(self, what, &who, patience)
+    }
+
+    /// That nothing was heard of who listens at a socket.
+    pub(crate) fn silent_at(self, what: &str, socket: &Path, patience: Duration) -> StartError {
+        let who = format!("who listens at {}", socket.display());
+        words::silent(self, what, &who, patience)
     }
 
     /// What a command that has ended printed.
-    pub(crate) fn outcome(self, what: &str, output: Output) -> Result<String, StartError> {
+    fn outcome(self, what: &str, output: Output) -> Result<String, StartError> {
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
         }
@@ -85,6 +130,11 @@ impl Engine {
             Self::Docker => "No such image",
             Self::Podman => "image not known",
         })
+    }
+
+    /// Whether it was asked and did not answer: another question would wait as long.
+    pub(crate) fn is_silent(error: &StartError) -> bool {
+        error.cause.contains(words::SILENT)
     }
 
     /// The engine's own words, and what to do where they are known.

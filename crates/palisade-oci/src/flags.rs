@@ -122,6 +122,15 @@ impl Layers {
 }
 
 impl HostMount {
+    /// Where it lies inside.
+    pub(crate) fn target(&self) -> &Path {
+        match self {
+            Self::Bind { target, .. }
+            | Self::Overlay { target, .. }
+            | Self::Memory { target, .. } => target,
+        }
+    }
+
     /// Of a mount of the tree; `source` says where something made up lies.
     pub(crate) fn new(
         engine: Engine,

@@ -6,14 +6,13 @@
 
 pub(crate) mod named;
 
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
-use std::process::Stdio;
 
 use palisade_boundary::StartError;
 use sha2::{Digest, Sha256};
 
-use crate::engine::{Engine, cannot};
+use crate::engine::{Engine, PATIENCE, cannot};
 use crate::tree::Node;
 
 /// How all such images are called.
@@ -43,21 +42,10 @@ impl RootImage {
     /// Hands it to the engine.
     pub(crate) fn import(&self, engine: Engine) -> Result<(), StartError> {
         let what = "make the image of the root";
-        let mut import = engine
-            .command()
-            .args(["import", "--change", LABEL, "-", &self.name])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|e| engine.not_run(what, &e))?;
-        if let Some(mut stdin) = import.stdin.take() {
-            // An engine that reads no further says why itself.
-            let _ = stdin.write_all(&self.archive);
-        }
-        let output = import.wait_with_output();
-        let output = output.map_err(|e| cannot(what.into(), e.to_string()))?;
-        engine.outcome(what, output).map(drop)
+        let import = ["import", "--change", LABEL, "-", &self.name];
+        engine
+            .tell(what, &import, &self.archive, PATIENCE)
+            .map(drop)
     }
 }
 

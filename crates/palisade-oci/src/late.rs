@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 use crate::detached::{Agent, Detached};
 use crate::engine::cannot;
+use crate::flags::{HostMount, Wanted};
 use crate::folder::SessionFolder;
 use crate::tree::{Mount, What};
 
@@ -50,11 +51,76 @@ pub(crate) fn lay(
     Ok(())
 }
 
-pub(crate) fn failed(target: &Path, what: &What, error: &io::Error) -> StartError {
-    let words = match what {
+/// Lays these where the host's files can be shown by the engine alone: over its mounts, changes that are kept apart, and masks.
+///
+/// # Errors
+/// The first that cannot be laid.
+pub(crate) fn lay_inside(
+    hand: &Hand,
+    mounts: &[Mount],
+    wanted: &Wanted,
+    memory: u64,
+) -> Result<(), StartError> {
+    let spec = &wanted.spec;
+    let owner = (spec.identity.host_uid, spec.identity.host_gid);
+    for Mount { target, what } in mounts {
+        let laid = match what {
+            What::Layers {
+                changes: Changes::Memory { size },
+                ..
+            } => {
+                let most = spec.limits.memory.unwrap_or(memory);
+                apart(hand, target, size.unwrap_or(most), owner, &wanted.mounts)
+            }
+            What::Empty { directory } => mask(hand, target, *directory),
+            _ => Err(io::ErrorKind::InvalidInput.into()),
+        };
+        laid.map_err(|error| cannot(words(target, what), error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// What the engine mounted within is moved to where the overlay waits, and it over what it is made of.
+fn apart(
+    hand: &Hand,
+    target: &Path,
+    size: u64,
+    owner: (u32, u32),
+    engines: &[HostMount],
+) -> io::Result<()> {
+    hand.apart(target, size, owner)?;
+    let staged = Path::new(LOWER);
+    let mut moved: Vec<&Path> = Vec::new();
+    for place in engines.iter().map(HostMount::target) {
+        let Some(rest) = place.strip_prefix(target).ok().filter(|_| place != target) else {
+            continue;
+        };
+        // With what lies in it.
+        if !moved.iter().any(|one| place.starts_with(one)) {
+            hand.move_mount(place, &staged.join(rest))?;
+            moved.push(place);
+        }
+    }
+    hand.move_mount(staged, target)
+}
+
+/// It may have become the other kind since it was looked at.
+fn mask(hand: &Hand, target: &Path, directory: bool) -> io::Result<()> {
+    if !hand.mask(target, directory)? {
+        hand.mask(target, !directory)?;
+    }
+    Ok(())
+}
+
+fn words(target: &Path, what: &What) -> String {
+    match what {
         What::Empty { .. } => format!("hide {} inside", target.display()),
         _ => format!("show {} inside", target.display()),
-    };
+    }
+}
+
+pub(crate) fn failed(target: &Path, what: &What, error: &io::Error) -> StartError {
+    let words = words(target, what);
     match (what, Errno::from_io_error(error)) {
         (What::Mapped { .. } | What::Layers { .. }, Some(Errno::INVAL | Errno::PERM)) => StartError {
             what: words,
@@ -78,13 +144,7 @@ struct Layer<'a> {
 impl Layer<'_> {
     fn lay(&mut self, target: &Path, what: &What) -> io::Result<()> {
         match what {
-            // It may have become the other kind since it was looked at.
-            What::Empty { directory } => {
-                if !self.hand.mask(target, *directory)? {
-                    self.hand.mask(target, !directory)?;
-                }
-                Ok(())
-            }
+            What::Empty { directory } => mask(self.hand, target, *directory),
             What::Mapped { source, read_only } => {
                 let tree = self.detached.mapped(source, *read_only)?;
                 self.attach(target, tree)

@@ -6,7 +6,7 @@ use palisade_boundary::StartError;
 
 use crate::api::Api;
 use crate::backend::Root;
-use crate::engine::{Engine, cannot};
+use crate::engine::{Engine, PATIENCE, cannot, finish};
 use crate::flags::{Wanted, arguments};
 use crate::image::named;
 use crate::podman;
@@ -80,9 +80,11 @@ fn has_image(engine: Engine, api: Option<&Api>, name: &str) -> Result<bool, Star
     if let Some(api) = api {
         let found = api.has_image(engine, name);
         // Where there is no program to run it with, it does not matter who does not listen.
-        return found.map_err(|error| match engine.command().arg("--version").output() {
-            Err(missing) => engine.not_run(what, &missing),
-            Ok(_) => error,
+        return found.map_err(|error| {
+            match finish(engine.command().arg("--version"), b"", PATIENCE) {
+                Err(missing) => engine.not_run(what, &missing),
+                Ok(_) => error,
+            }
         });
     }
     match engine.ask(what, &["image", "inspect", "--format", "{{.Id}}", name]) {

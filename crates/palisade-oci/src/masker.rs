@@ -16,13 +16,29 @@ use std::path::Path;
 use std::thread::JoinHandle;
 
 use palisade_boundary::Masker;
-use palisade_guest::hand::{EMPTY_DIRECTORY, EMPTY_FILE, HandProcess, May, Namespaces};
+use palisade_guest::hand::{EMPTY_DIRECTORY, EMPTY_FILE, Hand, HandProcess, May, Namespaces};
 
 pub(crate) use self::engine_hand::EngineHand;
 pub(crate) use self::engine_hand::HandContainer;
 
 /// See the module. Made when it is first wanted, or when it is known that it may be.
 pub(crate) struct ContainerMasker(Stage);
+
+/// A hand that was there before the agent.
+pub(crate) enum Early {
+    Process(HandProcess),
+    Container(EngineHand),
+}
+
+impl Early {
+    /// The supervisor's end.
+    pub(crate) fn hand(&self) -> io::Result<&Hand> {
+        match self {
+            Self::Process(process) => process.hand(),
+            Self::Container(container) => container.hand(),
+        }
+    }
+}
 
 enum Stage {
     /// What it would be made of.
@@ -40,9 +56,12 @@ impl ContainerMasker {
         Self(Stage::Wanted(inside, Box::new(container)))
     }
 
-    /// Of a process that is there already.
-    pub(crate) fn of(process: HandProcess) -> Self {
-        Self(Stage::Process(process))
+    /// Of a hand that is there already.
+    pub(crate) fn of(hand: Early) -> Self {
+        Self(match hand {
+            Early::Process(process) => Stage::Process(process),
+            Early::Container(container) => Stage::Container(container),
+        })
     }
 
     /// Begins to make it, without waiting for an engine.
@@ -79,7 +98,7 @@ impl Masker for ContainerMasker {
         }
         match &self.0 {
             Stage::Process(process) => process.hand()?.mask(path, directory),
-            Stage::Container(container) => container.mask(path, directory),
+            Stage::Container(container) => container.hand()?.mask(path, directory),
             _ => Err(io::ErrorKind::BrokenPipe.into()),
         }
     }

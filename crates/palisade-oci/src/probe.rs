@@ -6,10 +6,12 @@ use std::path::Path;
 
 use palisade_boundary::{Capability, CapabilityState, Probe};
 
-use crate::backend::may_lay;
+use crate::backend::reach;
 use crate::engine::Engine;
+use crate::guest::installed_for;
 use crate::remap::{NO_REMAP, of_info};
 use crate::settings::Settings;
+use crate::tree::Reach;
 
 /// Asks the engine. Changes nothing.
 pub(crate) fn probe(settings: &Settings, guest: &Path) -> Probe {
@@ -17,7 +19,7 @@ pub(crate) fn probe(settings: &Settings, guest: &Path) -> Probe {
         Engine::Docker => docker(settings),
         Engine::Podman => podman::probe(settings),
     };
-    capabilities.push(named("guest", installed(guest)));
+    capabilities.push(named("guest", installed_for(settings, guest)));
     Probe { capabilities }
 }
 
@@ -38,7 +40,7 @@ fn docker(settings: &Settings) -> Vec<Capability> {
 
 fn has_runtime(engine: Engine, runtime: &str) -> CapabilityState {
     let list = ["info", "--format", "{{json .Runtimes}}"];
-    let found = engine.ask("ask the engine for its runtimes", &list);
+    let found = engine.ask_in_passing("ask the engine for its runtimes", &list);
     let found: serde_json::Value =
         serde_json::from_str(&found.unwrap_or_default()).unwrap_or_default();
     let known = found.as_object().into_iter().flatten();
@@ -64,7 +66,7 @@ fn server(engine: Engine) -> CapabilityState {
 }
 
 fn version(engine: Engine, format: &str, oldest: (u32, u32)) -> CapabilityState {
-    match engine.ask(
+    match engine.ask_in_passing(
         "ask the engine for its version",
         &["version", "--format", format],
     ) {
@@ -103,7 +105,7 @@ fn same_machine(engine: Engine) -> CapabilityState {
         "--format",
         "{{.Endpoints.docker.Host}}",
     ];
-    match engine.ask("ask where the engine listens", &endpoint) {
+    match engine.ask_in_passing("ask where the engine listens", &endpoint) {
         Ok(place) if place.starts_with("unix://") => CapabilityState::Present(place),
         Ok(place) => CapabilityState::Missing {
             cause: format!("the engine is reached at {place}, and may be another machine's"),
@@ -118,7 +120,7 @@ fn same_machine(engine: Engine) -> CapabilityState {
 
 fn remapped(engine: Engine) -> CapabilityState {
     let info = ["info", "--format", "{{json .}}"];
-    let found = match engine.ask("ask the engine for its settings", &info) {
+    let found = match engine.ask_in_passing("ask the engine for its settings", &info) {
         Ok(found) => serde_json::from_str(&found).unwrap_or_default(),
         Err(error) => {
             return CapabilityState::Missing {
@@ -129,7 +131,7 @@ fn remapped(engine: Engine) -> CapabilityState {
     };
     match of_info(&found) {
         None => CapabilityState::Present("not remapped: root of a container is root, and the guest gives it up".into()),
-        Some(first) if may_lay() => CapabilityState::Present(format!(
+        Some(first) if reach(engine) == Reach::Host => CapabilityState::Present(format!(
             "remapped (userns-remap): root of a container is user {} of this machine",
             first.uid
         )),
@@ -137,16 +139,6 @@ fn remapped(engine: Engine) -> CapabilityState {
             cause: "the daemon maps users (userns-remap), so you would not be the owner of your workspace inside".into(),
             fix: NO_REMAP.into(),
         },
-    }
-}
-
-pub(crate) fn installed(guest: &Path) -> CapabilityState {
-    if guest.is_file() {
-        return CapabilityState::Present(guest.display().to_string());
-    }
-    CapabilityState::Missing {
-        cause: format!("{} is not there", guest.display()),
-        fix: "install palisade-guest beside palisade (docs/containers.md)".into(),
     }
 }
 

@@ -12,7 +12,7 @@ use palisade_boundary::{Identity, StartError};
 use serde_json::Value;
 
 use crate::api::{Api, ClientSettings};
-use crate::engine::{Engine, cannot};
+use crate::engine::{Engine, SHORT_PATIENCE, cannot};
 use crate::image::REPOSITORY;
 
 /// The host's ids that a container's root has.
@@ -31,12 +31,19 @@ pub fn remapped(engine: Engine, client: &ClientSettings) -> Option<Remapped> {
     }
     let Some(api) = Api::of(client) else {
         let info = ["info", "--format", "{{json .}}"];
-        let found = engine.ask("ask the engine for its settings", &info).ok()?;
+        let found = engine
+            .ask_in_passing("ask the engine for its settings", &info)
+            .ok()?;
         return of_info(&serde_json::from_str(&found).ok()?);
     };
     let get = |path: &str| {
         let (status, words) = api
-            .get(engine, "ask the engine for its settings", path)
+            .get(
+                engine,
+                "ask the engine for its settings",
+                path,
+                SHORT_PATIENCE,
+            )
             .ok()?;
         let value: Value = serde_json::from_slice(&words).ok()?;
         (status == 200).then_some(value)

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use palisade_boundary::{AgentEvent, BoundarySpec, Masker, Request, Running, StartError};
-use palisade_guest::hand::{HandProcess, Namespaces};
+use palisade_guest::hand::Namespaces;
 use palisade_guest::handover::{Message, receive};
 use palisade_guest::start::OTHER_NETWORK;
 use palisade_protocol::{EgressEndpoint, InitEvent, InitRequest, SetupStep};
@@ -24,9 +24,9 @@ use crate::counters::Counters;
 use crate::engine::{Engine, cannot};
 use crate::flags::{StartedBy, Wanted};
 use crate::folder::SessionFolder;
-use crate::masker::{ContainerMasker, HandContainer, enter};
+use crate::masker::{ContainerMasker, Early, HandContainer, enter};
 use crate::sweep::sweep;
-use crate::tree::Mount;
+use crate::tree::{Mount, Reach};
 use crate::vanished::Place;
 use crate::{inspect, late, launch, podman, remap, stale, vanished};
 
@@ -52,8 +52,9 @@ pub(crate) struct Parts {
     /// Where the guest calls.
     pub(crate) listener: OwnedFd,
     pub(crate) wanted: Wanted,
-    /// What palisade's own hand lays before the agent starts, where it has one.
-    pub(crate) late: Option<Vec<Mount>>,
+    /// What palisade's own hand lays before the agent starts, and what it may do.
+    pub(crate) late: Vec<Mount>,
+    pub(crate) reach: Reach,
     /// Whether files are whose they are on the host.
     pub(crate) keeps_owners: bool,
     /// What the engine masks, as it was.
@@ -90,7 +91,7 @@ pub(crate) struct ContainerRunning {
     /// Where more may have to be masked.
     inside: Option<Namespaces>,
     /// Who has been there already.
-    hand: Option<HandProcess>,
+    hand: Option<Early>,
     /// Removes what others left over, meanwhile.
     stale: Option<JoinHandle<()>>,
 }
@@ -130,8 +131,8 @@ impl ContainerRunning {
             }
             Some(_) => Err(launch::why_not(self.parts.engine, &self.parts.wanted)),
             None => {
-                let seconds = START_DEADLINE.as_secs();
-                Err(failed(format!("nothing was heard of it for {seconds} s")))
+                let engine = self.parts.engine;
+                Err(engine.silent(what, START_DEADLINE))
             }
         }
     }
@@ -199,25 +200,46 @@ impl ContainerRunning {
         Ok(())
     }
 
-    /// What the engine cannot mount, and all masks, where palisade is run by root.
+    /// What the engine cannot mount, and masks, where the hand is at hand.
     fn lay_late(&mut self) -> Result<(), StartError> {
-        let (Some(late), Some(inside)) = (self.parts.late.take(), &self.inside) else {
-            return match self.parts.late {
-                Some(_) => Err(cannot(
-                    "show the workspace inside".into(),
+        let late = std::mem::take(&mut self.parts.late);
+        let Some(inside) = self.inside.take_if(|_| !late.is_empty()) else {
+            return match late.first() {
+                None => Ok(()),
+                Some(first) => Err(cannot(
+                    format!("show {} inside", first.target.display()),
                     "the guest handed no namespaces out".into(),
                 )),
-                None => Ok(()),
             };
         };
-        let what = || "enter the container's mounts".to_owned();
-        let process = enter(inside).map_err(|e| cannot(what(), e.to_string()))?;
-        let hand = process.hand().map_err(|e| cannot(what(), e.to_string()))?;
+        let failed = |e: io::Error| cannot("enter the container's mounts".into(), e.to_string());
+        let early = match self.parts.reach {
+            Reach::Engine => self
+                .hand_container(true)
+                .start(inside)
+                .map(Early::Container),
+            Reach::Inside | Reach::Host => enter(&inside).map(Early::Process),
+        };
+        let early = early.map_err(failed)?;
+        let hand = early.hand().map_err(failed)?;
         let Parts { wanted, folder, .. } = &self.parts;
         let (spec, memory) = (&wanted.spec, half_of_memory());
-        late::lay(hand, &late, spec, folder, memory, self.parts.keeps_owners)?;
-        self.hand = Some(process);
+        match self.parts.reach {
+            Reach::Host => late::lay(hand, &late, spec, folder, memory, self.parts.keeps_owners)?,
+            _ => late::lay_inside(hand, &late, wanted, memory)?,
+        }
+        self.hand = Some(early);
         Ok(())
+    }
+
+    fn hand_container(&self, keeps_apart: bool) -> HandContainer {
+        let Parts {
+            engine,
+            folder,
+            wanted,
+            ..
+        } = &self.parts;
+        HandContainer::new(*engine, folder, &wanted.guest, &wanted.image, keeps_apart)
     }
 
     fn failed_step(&self, step: SetupStep, index: u32, errno: i32) -> StartError {
@@ -349,9 +371,7 @@ impl Running for ContainerRunning {
         let Some(inside) = self.inside.take() else {
             return Ok(None);
         };
-        let parts = &self.parts;
-        let (guest, image) = (&parts.wanted.guest, &parts.wanted.image);
-        let container = HandContainer::new(parts.engine, &parts.folder, guest, image);
+        let container = self.hand_container(false);
         Ok(Some(Box::new(ContainerMasker::new(inside, container))))
     }
 
@@ -379,11 +399,11 @@ impl Running for ContainerRunning {
         if hears {
             self.parts.folder.clear();
         }
-        if !(hears && self.wait_for_end(limit)) {
-            self.remove_by_force();
+        let answers = (hears && self.wait_for_end(limit)) || self.remove_by_force();
+        if answers {
+            podman::remove_volumes(&self.parts.wanted);
+            sweep(self.parts.engine, &self.parts.folder, &self.parts.wanted);
         }
-        podman::remove_volumes(&self.parts.wanted);
-        sweep(self.parts.engine, &self.parts.folder, &self.parts.wanted);
         if let Some(stale) = self.stale.take() {
             let _ = stale.join();
         }

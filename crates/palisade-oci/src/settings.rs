@@ -1,9 +1,10 @@
 //! What a person may choose about containers, and which engine it is where nobody chose.
 
 use std::net::Shutdown;
-use std::os::unix::net::UnixStream;
+use std::path::Path;
 
-use crate::engine::Engine;
+use crate::api::connect;
+use crate::engine::{Engine, SHORT_PATIENCE};
 
 /// What a person may choose.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,14 +47,14 @@ pub fn choose(here: &Surroundings) -> Engine {
 
 /// Whether somebody listens where docker does: the quick answer, since its program takes some 25 ms for the same.
 fn listens() -> bool {
-    let stream = UnixStream::connect(DOCKER_SOCKET);
+    let stream = connect(Path::new(DOCKER_SOCKET), SHORT_PATIENCE);
     stream.is_ok_and(|stream| stream.shutdown(Shutdown::Both).is_ok())
 }
 
 /// Whether docker's own program finds its daemon, which may be one that a context names.
 fn answers() -> bool {
     let version = ["version", "--format", "{{.Server.Version}}"];
-    let asked = Engine::Docker.ask("ask the engine for its version", &version);
+    let asked = Engine::Docker.ask_in_passing("ask the engine for its version", &version);
     asked.is_ok_and(|version| !version.is_empty())
 }
 

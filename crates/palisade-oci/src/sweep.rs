@@ -4,11 +4,10 @@
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::process::Stdio;
 
 use palisade_protocol::{GUEST_FOLDER, GUEST_PLAN, SWEEP_FOLDER, SWEEP_PLAN};
 
-use crate::engine::Engine;
+use crate::engine::{Engine, PATIENCE, finish};
 use crate::flags::{HostMount, LABEL_BASE, LABEL_SESSION, Wanted, bind};
 use crate::folder::{GUEST, SessionFolder};
 
@@ -43,21 +42,16 @@ fn by_the_engine(
     let mount = |source: &Path, target: &Path, read_only: bool| {
         format!("--mount={}", bind(source, target, read_only))
     };
-    engine
-        .command()
-        .arg("run")
+    let mut run = engine.command();
+    run.arg("run")
         .args(FIXED)
         .arg(format!("--label={LABEL_SESSION}={}", wanted.session))
         .arg(format!("--label={LABEL_BASE}={}", wanted.base.display()))
         .arg(mount(&shown, inside, true))
         .arg(mount(&wanted.guest, &inside.join(GUEST), true))
         .arg(mount(work, &inside.join(SWEEP_FOLDER), false))
-        .arg(&wanted.image)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .map(drop)
+        .arg(&wanted.image);
+    finish(&mut run, b"", PATIENCE).map(drop)
 }
 
 /// Where the host has labels (SELinux), those of containers forbid to write there.

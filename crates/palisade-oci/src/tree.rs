@@ -10,6 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use palisade_boundary::StartError;
 use palisade_protocol::{Changes, Ownership, TreeAccess, TreeEntry};
+use serde::{Deserialize, Serialize};
 
 pub(crate) use self::host::submounts;
 use self::host::{Found, merged, what_is_at};
@@ -33,26 +34,42 @@ pub(crate) struct Layout {
     own_mounts: bool,
     /// Where a mount of the engine's over what is masked would make something on the host if that is gone by then.
     pub(crate) masked: Vec<Place>,
-    /// Whether there is a hand: palisade is run by root.
-    by_hand: bool,
+    /// What palisade's own hand may do.
+    reach: Reach,
+}
+
+/// What palisade's own hand may do in a container before the agent starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Nothing, but by a container of its own, which takes its time: the caller has rights through an engine alone.
+    #[default]
+    Engine,
+    /// Whatever has to do with the container's own mounts: the caller owns its user namespace (a rootless engine).
+    Inside,
+    /// Show the host's files there too: the caller is root.
+    Host,
 }
 
 /// Something the engine mounts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Mount {
     pub(crate) target: PathBuf,
     pub(crate) what: What,
 }
 
 /// What it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum What {
     /// A path of the host, without what is mounted below it.
     Bind { source: PathBuf, read_only: bool },
     /// A path of the host with all below it, whose owner's files are shown as the agent's.
     Mapped { source: PathBuf, read_only: bool },
     /// The same for a folder of the host whose changes land elsewhere.
-    Layers { source: PathBuf, changes: Changes },
+    Layers {
+        source: PathBuf,
+        #[serde(with = "ChangesAsWritten")]
+        changes: Changes,
+    },
     /// A folder of the host whose changes land in `upper`.
     Overlay {
         source: PathBuf,
@@ -71,6 +88,14 @@ pub(crate) enum What {
     },
 }
 
+/// [`Changes`] for a process that palisade starts.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Changes")]
+enum ChangesAsWritten {
+    Kept(PathBuf),
+    Memory { size: Option<u64> },
+}
+
 /// What the image holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Node {
@@ -78,13 +103,13 @@ pub(crate) enum Node {
     Link(PathBuf),
 }
 
-/// Lays the tree out; `scratch` says whether changes can be kept in memory.
+/// Lays the tree out.
 ///
 /// # Errors
 /// What a container cannot show, or a mask whose path became a link.
-pub(crate) fn lay_out(tree: &[TreeEntry], by_hand: bool) -> Result<Layout, StartError> {
+pub(crate) fn lay_out(tree: &[TreeEntry], reach: Reach) -> Result<Layout, StartError> {
     let layout = Layout {
-        by_hand,
+        reach,
         ..Layout::default()
     };
     layout.filled(tree)
@@ -111,7 +136,7 @@ impl Layout {
         layout
             .mounts
             .sort_by_key(|mount| mount.target.components().count());
-        if layout.by_hand {
+        if !layout.own_mounts {
             layout.split();
         }
         if layout.own_mounts {
@@ -137,7 +162,7 @@ impl Layout {
                 access,
                 ownership,
             } => {
-                let own = self.by_hand || self.own_mounts;
+                let own = self.reach == Reach::Host || self.own_mounts;
                 let mapped = own && *ownership == Ownership::Agent;
                 self.bind(source, target, *access == TreeAccess::Read, mapped)
             }
@@ -257,18 +282,18 @@ impl Layout {
             );
             return Err(failed(cause, "use access = \"read\" or \"write\""));
         }
-        if self.by_hand || self.own_mounts {
-            let (source, changes) = (source.to_path_buf(), changes.clone());
-            self.place(target, What::Layers { source, changes })?;
-            self.writable.push((target.to_path_buf(), true));
-            return Ok(());
-        }
-        let Changes::Kept(kept) = changes else {
-            let cause = "a container's overlay cannot keep its changes in memory";
-            return Err(failed(
-                cause.into(),
-                "use access = \"review\" and discard what it leaves, run palisade as root, or use the native boundary",
-            ));
+        let by_engine = self.reach != Reach::Host && !self.own_mounts;
+        let kept = match changes {
+            Changes::Kept(kept) if by_engine => kept,
+            _ => {
+                let (source, changes) = (source.to_path_buf(), changes.clone());
+                if by_engine {
+                    check(&source)?;
+                }
+                self.place(target, What::Layers { source, changes })?;
+                self.writable.push((target.to_path_buf(), true));
+                return Ok(());
+            }
         };
         let (upper, work) = (kept.join("upper"), kept.join("work"));
         for path in [source, &upper, &work] {
@@ -329,8 +354,8 @@ impl Layout {
             Found::File => false,
             Found::Directory => true,
         };
-        if let Some(host) = on_the_host(what, rest).filter(|_| !self.by_hand) {
-            self.masked.push(Place::new(host));
+        if let Some(host) = on_the_host(what, rest).filter(|_| self.reach != Reach::Host) {
+            self.masked.push(Place::new(host, path));
         }
         self.place(path, What::Empty { directory })
     }
@@ -390,6 +415,10 @@ fn on_the_host(what: &What, rest: &Path) -> Option<PathBuf> {
     match what {
         What::Bind { source, .. } => Some(below(source, rest)),
         What::Overlay { upper, .. } => Some(below(upper, rest)),
+        What::Layers {
+            source,
+            changes: Changes::Memory { .. },
+        } => Some(below(source, rest)),
         _ => None,
     }
 }

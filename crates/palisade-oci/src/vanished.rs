@@ -15,15 +15,18 @@ use palisade_boundary::StartError;
 pub(crate) struct Place {
     /// On the host, or where the changes of an overlay land.
     path: PathBuf,
+    /// Inside.
+    pub(crate) inside: PathBuf,
     /// Its device and number, where it was there.
     was: Option<(u64, u64)>,
 }
 
 impl Place {
     /// As it is now.
-    pub(crate) fn new(path: PathBuf) -> Self {
+    pub(crate) fn new(path: PathBuf, inside: &Path) -> Self {
         let was = found(&path).map(|own| (own.dev(), own.ino()));
-        Self { path, was }
+        let inside = inside.to_path_buf();
+        Self { path, inside, was }
     }
 }
 

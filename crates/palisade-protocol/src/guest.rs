@@ -20,6 +20,8 @@ pub const GUEST_SOCKET: &str = "control";
 pub const GUEST_GATE: &str = "gate";
 /// The whole plan of a guest that is no agent's: a hand that lays masks in another container.
 pub const HAND_PLAN: &[u8] = b"palisade-hand 1\n";
+/// The same for one that keeps changes apart, too.
+pub const HAND_APART_PLAN: &[u8] = b"palisade-hand-apart 1\n";
 /// The plan of a guest that removes what an overlay of the engine's left in a folder of this name, and nothing else.
 pub const SWEEP_PLAN: &[u8] = b"palisade-sweep 1\n";
 /// See [`SWEEP_PLAN`].

@@ -18,8 +18,8 @@ mod tree;
 
 pub use egress::{EgressEndpoint, EgressWanted, Listener, ListenerKind};
 pub use guest::{
-    GUEST_FOLDER, GUEST_GATE, GUEST_PLAN, GUEST_SOCKET, GuestPlan, HAND_PLAN, SWEEP_FOLDER,
-    SWEEP_PLAN,
+    GUEST_FOLDER, GUEST_GATE, GUEST_PLAN, GUEST_SOCKET, GuestPlan, HAND_APART_PLAN, HAND_PLAN,
+    SWEEP_FOLDER, SWEEP_PLAN,
 };
 pub use init::{FRAME_LEN, FrameError, InitEvent, InitRequest, SetupStep};
 pub use relay::{OPENING_LEN, RELAY_FRAME_MAX, RELAY_HEAD_LEN, RelayFrame, RelayOpening};

@@ -1,5 +1,6 @@
 //! The registry of backends: the one place that names them.
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -38,7 +39,7 @@ pub(crate) fn by_name(
         CONTAINER => Ok(Box::new(container_backend(here, container)?)),
         GVISOR => {
             let base = here.state.path().join("sandboxes");
-            let backend = GvisorBackend::new(gvisor_settings(gvisor), base, guest()?);
+            let backend = GvisorBackend::new(gvisor_settings(gvisor), base, guest()?, helper()?);
             Ok(Box::new(backend))
         }
         other => Err(Failure::new(format!("unknown boundary `{other}`"))
@@ -271,7 +272,15 @@ fn docker_client(here: &Surroundings) -> ClientSettings {
 
 /// `palisade-guest` lies beside `palisade`.
 fn guest() -> Result<PathBuf, Failure> {
+    Ok(own_program()?.with_file_name("palisade-guest"))
+}
+
+/// Words that start [`crate::commands::sandbox`].
+fn helper() -> Result<Vec<OsString>, Failure> {
+    Ok(vec![own_program()?.into(), "sandbox".into()])
+}
+
+fn own_program() -> Result<PathBuf, Failure> {
     let own = std::env::current_exe();
-    let own = own.map_err(|error| Failure::new(format!("find palisade's own program: {error}")))?;
-    Ok(own.with_file_name("palisade-guest"))
+    own.map_err(|error| Failure::new(format!("find palisade's own program: {error}")))
 }

@@ -17,6 +17,7 @@ pub(crate) mod plan;
 mod policy_options;
 pub(crate) mod review;
 pub(crate) mod run;
+pub(crate) mod sandbox;
 pub(crate) mod schema;
 pub(crate) mod serve;
 pub(crate) mod sessions;
@@ -44,6 +45,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Demo(args) => demo::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Volume(args) => volume::run(&args),
+        Command::Sandbox(args) => sandbox::run(&args),
         Command::Schema(args) => schema::run(&args),
     }
 }

@@ -23,8 +23,8 @@ pub const LOWER: &str = "/run/palisade/lower";
 /// See [`LOWER`].
 pub const CHANGES: &str = "/run/palisade/changes";
 
-const LOWER_LAYER: &CStr = c"/run/palisade/lower";
-const CHANGES_LAYER: &CStr = c"/run/palisade/changes";
+pub(super) const LOWER_LAYER: &CStr = c"/run/palisade/lower";
+pub(super) const CHANGES_LAYER: &CStr = c"/run/palisade/changes";
 const LAYERS: Layers = Layers {
     lower: LOWER_LAYER,
     upper: c"/run/palisade/changes/upper",
@@ -55,14 +55,28 @@ pub(super) fn attach(mount: &OwnedFd, path: &CStr) -> rustix::io::Result<bool> {
 
 /// The overlay holds on to copies of its layers, so that they are taken off again.
 pub(super) fn overlay(path: &CStr) -> rustix::io::Result<bool> {
-    let made = composed(LAYERS);
+    attach(&of_layers(as_user)?, path)
+}
+
+/// Makes an overlay of what lies at the two places, as whom `by` says, and clears them.
+pub(super) fn of_layers(by: By) -> rustix::io::Result<OwnedFd> {
+    let made = composed_by(LAYERS, by);
     // The kernel forgets it at each change of rights (prctl(2), PR_SET_PDEATHSIG).
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let made = made?;
     for layer in [LOWER_LAYER, CHANGES_LAYER] {
         unmount(layer, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?;
     }
-    attach(&made, path)
+    Ok(made)
+}
+
+type Make<'a> = &'a dyn Fn() -> rustix::io::Result<OwnedFd>;
+/// As whom an overlay is mounted, given who owns its upper.
+pub(super) type By = fn((u32, u32), Make<'_>) -> rustix::io::Result<OwnedFd>;
+
+/// As who serves.
+pub(super) fn as_itself(_: (u32, u32), make: Make<'_>) -> rustix::io::Result<OwnedFd> {
+    make()
 }
 
 /// An overlay of these, attached nowhere, for a calling thread with the rights of root.
@@ -70,6 +84,10 @@ pub(super) fn overlay(path: &CStr) -> rustix::io::Result<bool> {
 /// # Errors
 /// The kernel refused.
 pub fn composed(layers: Layers) -> rustix::io::Result<OwnedFd> {
+    composed_by(layers, as_user)
+}
+
+fn composed_by(layers: Layers, by: By) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let lower = open(layers.lower, flags, Mode::empty())?;
     // An overlay does not ask how its layers are mounted.
@@ -82,7 +100,9 @@ pub fn composed(layers: Layers) -> rustix::io::Result<OwnedFd> {
     drop((lower, upper));
     let mut attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
     attributes.set(MountAttrFlags::MOUNT_ATTR_NOEXEC, no_exec);
-    as_user((agent.st_uid, agent.st_gid), || compose(layers, attributes))
+    by((agent.st_uid, agent.st_gid), &|| {
+        compose(layers, attributes)
+    })
 }
 
 fn compose(layers: Layers, attributes: MountAttrFlags) -> rustix::io::Result<OwnedFd> {
@@ -98,10 +118,7 @@ fn compose(layers: Layers, attributes: MountAttrFlags) -> rustix::io::Result<Own
 
 /// An overlay makes files of its own as whoever mounted it. Where owners are mapped only the agent may (others have no number
 /// there), and an overlay that cannot is read-only. The rights stay (capabilities(7)).
-fn as_user<T>(
-    (uid, gid): (u32, u32),
-    then: impl FnOnce() -> rustix::io::Result<T>,
-) -> rustix::io::Result<T> {
+fn as_user((uid, gid): (u32, u32), make: Make<'_>) -> rustix::io::Result<OwnedFd> {
     let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
     let (root, wheel) = (Uid::ROOT, Gid::ROOT);
     // They are kept by whatever is started after that, so they are as they were again.
@@ -109,7 +126,7 @@ fn as_user<T>(
     set_capabilities_secure_bits(before | CapabilitiesSecureBits::NO_SETUID_FIXUP)?;
     set_thread_res_gid(wheel, group, wheel)?;
     set_thread_res_uid(root, user, root)?;
-    let done = then();
+    let done = make();
     set_thread_res_uid(root, root, root)?;
     set_thread_res_gid(wheel, wheel, wheel)?;
     set_capabilities_secure_bits(before)?;

@@ -16,17 +16,22 @@ use crate::handover::receive;
 /// What is left once it has entered: mounting, and looking at names in folders that are the agent's alone.
 const KEPT: CapabilitySet = CapabilitySet::SYS_ADMIN.union(CapabilitySet::DAC_READ_SEARCH);
 
+/// What an overlay's changes are made with, whoever makes them.
+const OVERLAYS: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::FOWNER);
+
 /// Where the empty file and folder lie in a container of the session's.
 pub const EMPTY_FILE: &std::ffi::CStr = c"/run/palisade/file";
 /// See [`EMPTY_FILE`].
 pub const EMPTY_DIRECTORY: &std::ffi::CStr = c"/run/palisade/folder";
 
 /// Its whole life. Yields its exit status.
-pub(crate) fn run(control: &OwnedFd) -> u8 {
-    serve(control, enter(control), May::Mask)
+pub(crate) fn run(control: &OwnedFd, may: May) -> u8 {
+    serve(control, enter(control, may), may)
 }
 
-fn enter(control: &OwnedFd) -> rustix::io::Result<Empties> {
+fn enter(control: &OwnedFd, may: May) -> rustix::io::Result<Empties> {
     let errno = |error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
     signal::block_all().map_err(errno)?;
     close_all_from(3, &[control.as_raw_fd()]).map_err(errno)?;
@@ -36,9 +41,13 @@ fn enter(control: &OwnedFd) -> rustix::io::Result<Empties> {
     let own = namespaces.is_own_user().map_err(errno)?;
     namespaces.enter(own)?;
     drop(namespaces);
+    let kept = match may {
+        May::Mask => KEPT,
+        May::Apart | May::Attach => KEPT.union(OVERLAYS),
+    };
     let kept = CapabilitySets {
-        effective: KEPT,
-        permitted: KEPT,
+        effective: kept,
+        permitted: kept,
         inheritable: CapabilitySet::empty(),
     };
     set_capabilities(None, kept)?;

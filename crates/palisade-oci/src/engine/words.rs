@@ -1,5 +1,7 @@
 //! What engines say when they refuse, and what to do about it.
 
+use std::time::Duration;
+
 use palisade_boundary::StartError;
 
 use super::Engine;
@@ -7,6 +9,27 @@ use super::Engine;
 /// How one comes by an engine.
 pub(super) const INSTALL: &str = "install docker (Debian: docker.io) or podman (Debian: podman, and uidmap for use without root), or use the \
                                   native boundary";
+
+/// What is said of an engine that says nothing.
+pub(super) const SILENT: &str = "did not answer for";
+
+/// Of somebody who did not answer for so long.
+pub(super) fn silent(engine: Engine, what: &str, who: &str, patience: Duration) -> StartError {
+    let fix = match engine {
+        Engine::Docker => {
+            "see whether `docker version` answers, and start its daemon anew if not (systemctl restart docker), say where another \
+             listens (DOCKER_HOST, docker context use), or use the native boundary"
+        }
+        Engine::Podman => {
+            "see whether `podman info` answers; it waits for other podmans that hold its storage; or use the native boundary"
+        }
+    };
+    StartError {
+        what: what.to_owned(),
+        cause: format!("{who} {SILENT} {} s", patience.as_secs()),
+        fix: Some(fix.to_owned()),
+    }
+}
 
 /// The engine's own words, and what to do where they are known.
 pub(super) fn explained(engine: Engine, what: &str, words: &str) -> StartError {

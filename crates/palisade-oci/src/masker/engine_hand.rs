@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use palisade_guest::hand::{Hand, Namespaces};
 use palisade_guest::handover::Outbox;
-use palisade_protocol::{GUEST_FOLDER, HAND_PLAN};
+use palisade_protocol::{GUEST_FOLDER, HAND_APART_PLAN, HAND_PLAN};
 use rustix::net::{SocketFlags, accept_with};
 use serde_json::json;
 
@@ -26,6 +26,20 @@ const ENTER_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Entering the namespace (both of the first), mounting, and looking at names in folders that are the agent's alone.
 const CAPABILITIES: [&str; 3] = ["SYS_ADMIN", "SYS_CHROOT", "DAC_READ_SEARCH"];
+/// An overlay works on its layers with the rights of who mounted it: what changes of other people's files take, and its own folders.
+const TO_KEEP_APART: [&str; 3] = ["CHOWN", "DAC_OVERRIDE", "FOWNER"];
+/// Making it.
+const CALLS_TO_KEEP_APART: &[&str] = &[
+    "fchmodat",
+    "fchownat",
+    "fremovexattr",
+    "fsconfig",
+    "fsetxattr",
+    "fsmount",
+    "fsopen",
+    "mkdirat",
+    "umount2",
+];
 
 /// The calls of a program that connects, enters one namespace and mounts. The rest is what its start and end take.
 const CALLS: &[&str] = &[
@@ -95,11 +109,18 @@ pub(crate) struct HandContainer {
     arguments: Vec<String>,
     name: String,
     folder: PathBuf,
+    keeps_apart: bool,
 }
 
 impl HandContainer {
-    /// For a session with this folder; nothing is made yet.
-    pub(crate) fn new(engine: Engine, session: &SessionFolder, guest: &Path, image: &str) -> Self {
+    /// For a session with this folder; nothing is made yet. It lays masks, and keeps changes apart where that is said.
+    pub(crate) fn new(
+        engine: Engine,
+        session: &SessionFolder,
+        guest: &Path,
+        image: &str,
+        keeps_apart: bool,
+    ) -> Self {
         let name = format!("palisade-hand-{}", session.name());
         let folder = session.hand();
         let read_only =
@@ -110,6 +131,9 @@ impl HandContainer {
         arguments.push(format!("--label={LABEL_SESSION}={}", session.name()));
         arguments.push(format!("--label={LABEL_BASE}={}", session.base().display()));
         arguments.extend(CAPABILITIES.map(|capability| format!("--cap-add={capability}")));
+        if keeps_apart {
+            arguments.extend(TO_KEEP_APART.map(|capability| format!("--cap-add={capability}")));
+        }
         let profile = folder.join(PROFILE);
         arguments.push(format!("--security-opt=seccomp={}", profile.display()));
         arguments.push(read_only(&folder.join(SHOWN), shown));
@@ -120,6 +144,7 @@ impl HandContainer {
             arguments,
             name,
             folder,
+            keeps_apart,
         }
     }
 
@@ -167,15 +192,21 @@ impl HandContainer {
         fs::write(shown.join(GUEST), "")?;
         // `AF_UNIX`.
         let unix = json!({ "index": 0, "value": 1, "op": "SCMP_CMP_EQ" });
+        let (plan, more) = if self.keeps_apart {
+            (HAND_APART_PLAN, CALLS_TO_KEEP_APART)
+        } else {
+            (HAND_PLAN, &[][..])
+        };
+        let names = [CALLS, more].concat();
         let calls = json!({
             "defaultAction": "SCMP_ACT_ERRNO",
             "syscalls": [
-                { "names": CALLS, "action": "SCMP_ACT_ALLOW" },
+                { "names": names, "action": "SCMP_ACT_ALLOW" },
                 { "names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [unix] },
             ],
         });
         fs::write(self.folder.join(PROFILE), calls.to_string())?;
-        crate::folder::listen_in(&shown, HAND_PLAN)
+        crate::folder::listen_in(&shown, plan)
     }
 }
 
@@ -216,9 +247,11 @@ pub(crate) struct EngineHand {
 }
 
 impl EngineHand {
-    pub(crate) fn mask(&self, path: &Path, directory: bool) -> io::Result<bool> {
-        let hand = self.hand.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
-        hand.mask(path, directory)
+    /// The supervisor's end.
+    pub(crate) fn hand(&self) -> io::Result<&Hand> {
+        self.hand
+            .as_ref()
+            .ok_or_else(|| io::ErrorKind::BrokenPipe.into())
     }
 
     /// The engine's own words.

@@ -25,7 +25,7 @@ pub(super) fn probe(settings: &Settings) -> Vec<Capability> {
     if let Some(runtime) = &settings.runtime {
         info.extend(["--runtime", runtime]);
     }
-    let account = match engine.ask("ask the engine for its settings", &info) {
+    let account = match engine.ask_in_passing("ask the engine for its settings", &info) {
         Ok(account) => serde_json::from_str(&account).unwrap_or(Value::Null),
         Err(error) => {
             let fix = error.fix.unwrap_or_else(|| "see what it says".into());

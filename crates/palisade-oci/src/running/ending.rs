@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use palisade_boundary::StartError;
+
 use super::{ContainerRunning, END_DEADLINE, Starter, wait};
+use crate::engine::Engine;
 use crate::flags::StartedBy;
 use crate::inspect;
 
@@ -10,9 +13,10 @@ use crate::inspect;
 const PAUSE: Duration = Duration::from_millis(50);
 
 impl ContainerRunning {
-    fn remove(&self) {
+    /// Whether the engine answered, whatever it said.
+    fn remove(&self) -> bool {
         let remove = ["rm", "--force", "--volumes", &self.parts.container];
-        let _ = self.parts.engine.ask("remove the container", &remove);
+        has_answered(self.parts.engine.ask("remove the container", &remove))
     }
 
     /// The engine ends the container when its first process has, and its client after that, once all output is out. Says
@@ -42,22 +46,28 @@ impl ContainerRunning {
         false
     }
 
-    /// Ends and removes what does not end by itself.
-    pub(super) fn remove_by_force(&mut self) {
+    /// Ends and removes what does not end by itself, and says whether the engine answered: what one that hangs keeps is left to
+    /// the next session.
+    pub(super) fn remove_by_force(&mut self) -> bool {
         if let StartedBy::Compose = self.parts.wanted.by {
             // It is compose's to remove.
             let kill = ["kill", &self.parts.container];
-            let _ = self.parts.engine.ask("end the container", &kill);
-            return;
+            let killed = self.parts.engine.ask("end the container", &kill);
+            return has_answered(killed);
         }
-        self.remove();
+        let answers = self.remove();
         // One that is being made is started in vain, and removed after that.
         if self.life.is_some() && !self.wait_for_end(END_DEADLINE) {
             if let Starter::Ours(client) = &mut self.parts.starter {
                 let _ = client.kill();
                 let _ = client.wait();
             }
-            self.remove();
+            return answers && self.remove();
         }
+        answers
     }
+}
+
+fn has_answered(said: Result<String, StartError>) -> bool {
+    !said.is_err_and(|error| Engine::is_silent(&error))
 }

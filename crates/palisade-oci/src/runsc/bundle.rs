@@ -15,6 +15,7 @@ use palisade_boundary::{BoundarySpec, Limits};
 use palisade_protocol::GUEST_FOLDER;
 use rustix::process::{Resource, getrlimit};
 
+use super::layers::MERGED;
 use super::place::Place;
 use crate::flags::DEFAULT_PROCESSES;
 use crate::folder::GUEST;
@@ -34,7 +35,7 @@ const CAPABILITIES: [Capability; 8] = [
 ];
 
 /// Room for processes and threads of gVisor's own in the group: by `ptrace` 200 to 300 were seen.
-const OWN_PROCESSES: i64 = 1024;
+const OWN_PROCESSES: u64 = 1024;
 /// The period of the quota of processor time.
 const PERIOD_US: u64 = 100_000;
 
@@ -92,7 +93,8 @@ impl Bundle<'_> {
     fn process(&self) -> Result<Process, OciSpecError> {
         let all: HashSet<Capability> = CAPABILITIES.into_iter().collect();
         let capabilities = LinuxCapabilitiesBuilder::default()
-            .bounding(all.clone())
+            // The guest has its own; what it starts can gain none.
+            .bounding(HashSet::new())
             .effective(all.clone())
             .permitted(all)
             .inheritable(HashSet::new())
@@ -145,7 +147,8 @@ impl Bundle<'_> {
         let own = self.place.folder();
         let target = &mount.target;
         let built = match &mount.what {
-            What::Bind { source, read_only } => bind(source, target, *read_only),
+            // In a user namespace of a caller's own, a mount with others in it is copied with these or not at all.
+            What::Bind { source, read_only } => bind_as("rbind", source, target, *read_only),
             What::Mapped { read_only, .. } => self.laid(number, target, *read_only),
             What::Overlay { .. } | What::Layers { .. } => self.laid(number, target, false),
             What::Empty { directory } => bind(&own.empty(*directory), target, true),
@@ -175,7 +178,7 @@ impl Bundle<'_> {
 
     /// What palisade has mounted, with all that lies in it.
     fn laid(&self, number: usize, target: &Path, read_only: bool) -> Result<Mount, OciSpecError> {
-        let merged = self.place.layer(number).join("merged");
+        let merged = self.place.layer(number).join(MERGED);
         bind_as("rbind", &merged, target, read_only)
     }
 }
@@ -209,10 +212,15 @@ fn bind_as(
         .build()
 }
 
+/// Most processes and threads of the host's.
+pub(super) fn processes(limits: &Limits) -> u64 {
+    u64::from(limits.processes.unwrap_or(DEFAULT_PROCESSES)) + OWN_PROCESSES
+}
+
 /// Without swap, as everywhere.
 fn resources(limits: &Limits) -> Result<LinuxResources, OciSpecError> {
-    let most = i64::from(limits.processes.unwrap_or(DEFAULT_PROCESSES));
-    let pids = LinuxPidsBuilder::default().limit(most + OWN_PROCESSES);
+    let most = i64::try_from(processes(limits)).unwrap_or(i64::MAX);
+    let pids = LinuxPidsBuilder::default().limit(most);
     let mut resources = LinuxResourcesBuilder::default().pids(pids.build()?);
     if let Some(bytes) = limits.memory {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);

@@ -1,20 +1,31 @@
 //! What the engine mounts, and what palisade's own hand lays over that.
 //!
-//! An engine mounts nothing with owners mapped, and before the hand does. So whatever lies in something that the hand lays is
-//! laid by it too, and where it begins the engine mounts something empty, for the place to be there. Masks are the hand's
-//! all: it lays them over what is there, and makes nothing where nothing is.
+//! An engine mounts nothing with owners mapped, keeps no changes in memory, and mounts before the hand does. Where the hand may show
+//! the host's files, whatever lies in something that it lays is laid by it too, and where it begins the engine mounts something
+//! empty, for the place to be there. Elsewhere the engine mounts what changes are kept apart from, and what lies in that, and the
+//! hand moves it over. Masks are the hand's all where it needs no engine for that: it lays them over what is there, and makes
+//! nothing where nothing is.
 
 use std::path::{Path, PathBuf};
 
 use super::host::{Found, what_is_at};
-use super::{Layout, Mount, What};
+use super::{Layout, Mount, Reach, What};
 
 impl Layout {
     /// Takes what is the hand's out of the engine's mounts, which are in order.
     pub(super) fn split(&mut self) {
+        let mounts = std::mem::take(&mut self.mounts);
+        if self.reach == Reach::Host {
+            self.split_all(mounts);
+        } else {
+            self.split_inside(mounts);
+        }
+    }
+
+    fn split_all(&mut self, mounts: Vec<Mount>) {
         let mut beginnings: Vec<PathBuf> = Vec::new();
         let mut kept = Vec::new();
-        for mount in std::mem::take(&mut self.mounts) {
+        for mount in mounts {
             let within = beginnings.iter().any(|late| mount.target.starts_with(late));
             let is_mask = matches!(mount.what, What::Empty { .. });
             let begins = matches!(mount.what, What::Mapped { .. } | What::Layers { .. });
@@ -33,6 +44,32 @@ impl Layout {
             self.late.push(mount);
         }
         self.mounts = kept;
+    }
+
+    fn split_inside(&mut self, mounts: Vec<Mount>) {
+        let targets: Vec<PathBuf> = mounts.iter().map(|mount| mount.target.clone()).collect();
+        for mount in mounts {
+            let Mount { target, what } = &mount;
+            let within = |other: &PathBuf| other != target && other.starts_with(target);
+            match what {
+                What::Layers { source, .. } => {
+                    let (source, read_only) = (source.clone(), true);
+                    let what = What::Bind { source, read_only };
+                    let target = target.clone();
+                    self.mounts.push(Mount { target, what });
+                    self.late.push(mount);
+                }
+                // What is shown in something hidden has to lie over it.
+                What::Empty { .. }
+                    if self.reach == Reach::Inside && !targets.iter().any(within) =>
+                {
+                    let by_hand = |place: &crate::vanished::Place| place.inside != *target;
+                    self.masked.retain(by_hand);
+                    self.late.push(mount);
+                }
+                _ => self.mounts.push(mount),
+            }
+        }
     }
 
     /// Takes the masks out that lie in what palisade mounts before there is a sandbox: it lays them there, too.

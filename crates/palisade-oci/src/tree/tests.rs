@@ -64,7 +64,7 @@ fn masks_cover_what_is_there_and_create_nothing() {
         mask("/ws/none"),
         mask("/elsewhere"),
     ];
-    let layout = lay_out(&tree, false).expect("fine");
+    let layout = lay_out(&tree, Reach::Engine).expect("fine");
     assert_eq!(targets(&layout), ["/ws", "/ws/.env"]);
     assert_eq!(layout.mounts[1].what, What::Empty { directory: false });
     assert_eq!(layout.writable, [("/ws".into(), true)]);
@@ -78,7 +78,7 @@ fn a_folder_that_is_hidden_hides_what_was_shown_in_it() {
         "/ws/sub/shown",
         TreeAccess::Write,
     );
-    let layout = lay_out(&[host.workspace(), shown, mask("/ws/sub")], false).expect("fine");
+    let layout = lay_out(&[host.workspace(), shown, mask("/ws/sub")], Reach::Engine).expect("fine");
     assert_eq!(targets(&layout), ["/ws", "/ws/sub"]);
     assert_eq!(layout.mounts[1].what, What::Empty { directory: true });
     assert_eq!(layout.writable, [("/ws".into(), true)]);
@@ -89,7 +89,7 @@ fn a_mask_that_became_a_link_is_refused() {
     let host = Host::new();
     symlink("sub", host.root.join("ws/link")).expect("link");
     for path in ["/ws/link", "/ws/link/key"] {
-        let error = lay_out(&[host.workspace(), mask(path)], false).expect_err(path);
+        let error = lay_out(&[host.workspace(), mask(path)], Reach::Engine).expect_err(path);
         assert!(error.cause.contains("symbolic link"), "{error}");
     }
 }
@@ -98,7 +98,7 @@ fn a_mask_that_became_a_link_is_refused() {
 fn the_same_place_is_mounted_once() {
     let host = Host::new();
     let again = bind(&host.root.join("ws"), "/ws", TreeAccess::Read);
-    let layout = lay_out(&[host.workspace(), again], false).expect("fine");
+    let layout = lay_out(&[host.workspace(), again], Reach::Engine).expect("fine");
     assert_eq!(targets(&layout), ["/ws"]);
     assert!(layout.writable.is_empty());
 }
@@ -111,7 +111,7 @@ fn folders_made_in_memory_on_the_way_are_the_agents() {
         "/home/a/.config/x/ws",
         TreeAccess::Read,
     );
-    let layout = lay_out(&[scratch("/home/a"), deep], false).expect("fine");
+    let layout = lay_out(&[scratch("/home/a"), deep], Reach::Engine).expect("fine");
     let expected = ["/home/a/.config", "/home/a/.config/x"].map(PathBuf::from);
     assert_eq!(layout.owned, expected);
 }
@@ -127,7 +127,7 @@ fn names_that_an_engine_would_change_are_refused() {
         Path::new("/a/../b"),
     ] {
         let entry = TreeEntry::Dir { path: path.into() };
-        assert!(lay_out(&[entry], false).is_err(), "{path:?}");
+        assert!(lay_out(&[entry], Reach::Engine).is_err(), "{path:?}");
     }
 }
 
@@ -145,21 +145,55 @@ fn what_lies_under_changes_is_masked() {
     let host = Host::new();
     fs::create_dir_all(host.root.join("kept/upper")).expect("folder");
     let kept = Changes::Kept(host.root.join("kept"));
-    let layout = lay_out(&[overlay(&host, kept), mask("/ws/.env")], false).expect("fine");
+    let layout = lay_out(&[overlay(&host, kept), mask("/ws/.env")], Reach::Engine).expect("fine");
     assert_eq!(targets(&layout), ["/ws", "/ws/.env"]);
     let upper = host.root.join("kept/upper");
     assert!(matches!(&layout.mounts[0].what, What::Overlay { upper: u, .. } if *u == upper));
 }
 
 #[test]
-fn changes_in_memory_and_names_that_mean_something_are_refused() {
+fn names_that_mean_something_to_an_engines_overlay_are_refused() {
     let host = Host::new();
-    let memory = overlay(&host, Changes::Memory { size: None });
     let odd = overlay(&host, Changes::Kept(host.root.join("a,b")));
-    for (entry, words) in [(memory, "in memory"), (odd, "a comma")] {
-        let error = lay_out(&[entry], false).expect_err("refused");
-        assert!(error.cause.contains(words), "{error}");
-    }
+    let error = lay_out(&[odd], Reach::Engine).expect_err("refused");
+    assert!(error.cause.contains("a comma"), "{error}");
+}
+
+#[test]
+fn changes_in_memory_and_masks_are_laid_over_what_the_engine_mounts() {
+    let host = Host::new();
+    let shown = TreeEntry::Bind {
+        source: host.root.join("ws/sub"),
+        target: "/ws/sub/key".into(),
+        access: TreeAccess::Read,
+        ownership: Ownership::Host,
+    };
+    let tree = |shown: &[TreeEntry]| {
+        let memory = overlay(&host, Changes::Memory { size: None });
+        let masks = [mask("/ws/.env"), mask("/ws/sub")];
+        let all: Vec<_> = [memory].into_iter().chain(masks).collect();
+        [all, shown.to_vec()].concat()
+    };
+    let late = |layout: &Layout| -> Vec<_> {
+        let all = layout.late.iter().map(|mount| mount.target.clone());
+        all.collect()
+    };
+    let by_engine = lay_out(&tree(&[]), Reach::Engine).expect("fine");
+    assert_eq!(targets(&by_engine), ["/ws", "/ws/.env", "/ws/sub"]);
+    let (source, read_only) = (host.root.join("ws"), true);
+    let lower = What::Bind { source, read_only };
+    assert_eq!(by_engine.mounts[0].what, lower);
+    assert_eq!(late(&by_engine), [Path::new("/ws")]);
+    assert_eq!(by_engine.masked.len(), 2);
+    let inside = lay_out(&tree(&[]), Reach::Inside).expect("fine");
+    assert_eq!(targets(&inside), ["/ws"]);
+    let all = ["/ws", "/ws/.env", "/ws/sub"].map(PathBuf::from);
+    assert_eq!((late(&inside), inside.masked.len()), (all.to_vec(), 0));
+    // What is shown in something hidden would be hidden by what is laid later.
+    let within = lay_out(&tree(&[shown]), Reach::Inside).expect("fine");
+    assert_eq!(targets(&within), ["/ws", "/ws/sub", "/ws/sub/key"]);
+    assert_eq!(late(&within), all[..2]);
+    assert_eq!(within.masked.len(), 1);
 }
 
 #[test]
@@ -185,7 +219,7 @@ fn what_the_hand_lays_is_all_that_lies_in_what_it_lays_and_every_mask() {
         mask("/etc/sub/key"),
         mask("/ws/none"),
     ];
-    let layout = lay_out(&tree, true).expect("fine");
+    let layout = lay_out(&tree, Reach::Host).expect("fine");
     assert_eq!(targets(&layout), ["/tmp", "/ws", "/etc/sub"]);
     // The workspace's place alone is made for it.
     assert_eq!(layout.mounts[1].what, What::Empty { directory: true });
@@ -193,6 +227,6 @@ fn what_the_hand_lays_is_all_that_lies_in_what_it_lays_and_every_mask() {
     let expected = ["/ws", "/ws/sub", "/ws/.env", "/etc/sub/key"];
     assert_eq!(late, expected.map(Some));
     let memory = overlay(&host, Changes::Memory { size: None });
-    let layout = lay_out(&[memory, mask("/ws/.env")], true).expect("fine");
+    let layout = lay_out(&[memory, mask("/ws/.env")], Reach::Host).expect("fine");
     assert_eq!((targets(&layout), layout.late.len()), (vec!["/ws"], 2));
 }

@@ -21,7 +21,7 @@ pub(crate) struct PolicyOptions {
     /// Add a built-in profile: claude-code, node, python, rust, git, anthropic-api-key, anthropic-oauth-token, github.
     #[arg(long, value_name = "NAME")]
     pub(crate) profile: Vec<String>,
-    /// The boundary: native.
+    /// The boundary: native, container or gvisor.
     #[arg(long, value_name = "NAME")]
     pub(crate) boundary: Option<String>,
     /// Start although this boundary holds a control less well than its words say, such as limits.memory (palisade plan).

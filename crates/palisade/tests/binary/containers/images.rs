@@ -2,10 +2,10 @@
 
 use palisade_test_support::authority::Authority;
 use palisade_test_support::upstream::{MessagesApi, Server, ToolCall};
-use palisade_test_support::{Lab, Policy, claude, each_identity, program};
+use palisade_test_support::{Identity, Lab, Policy, claude, each_identity, program};
 use serde_json::json;
 
-use super::contained;
+use super::{contained, containers, folders};
 
 /// An image of a lab's, gone when dropped.
 struct Image<'a> {
@@ -69,6 +69,41 @@ impl Drop for Image<'_> {
 }
 
 each_identity! {
+    fn a_guest_that_needs_libraries_is_named_where_it_would_have_none(who) {
+        let lab = contained(who)?;
+        let folder = lab.path("beside");
+        let own = lab.write(&folder.join("palisade"), std::fs::read(lab.binary()).unwrap());
+        // Any program that is linked to libraries.
+        let other = lab.write(&folder.join("palisade-guest"), std::fs::read("/bin/true").unwrap());
+        for program in [&own, &other] {
+            use std::os::unix::fs::PermissionsExt as _;
+            std::fs::set_permissions(program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let palisade = |words: &[&str], policy: &Policy| {
+            let file = lab.policy(policy.to_toml());
+            lab.outside(own.to_str().unwrap()).args(words).args([file])
+        };
+        let engine = format!("[boundary.container]\nengine = {:?}", lab.engine());
+        let host = Policy::new().tables(&engine);
+        let of_image = Image::new(&lab, &["sh"]);
+        let image = of_image.policy();
+        let run = ["run", "--boundary", "container", "--access", "review", "--policy"];
+        for (policy, refused) in [(&image, true), (&host, who == Identity::User)] {
+            let done = palisade(&run, policy).args(["--", "true"]).run().expect(125);
+            assert_eq!(done.stderr.contains("dynamically linked"), refused, "{done}");
+        }
+        let doctor = |policy: &Policy| {
+            let done = palisade(&["doctor", "--json", "--policy"], policy).run();
+            let found: serde_json::Value = serde_json::from_str(&done.stdout).unwrap();
+            let all = found["boundaries"][1]["capabilities"].as_array().unwrap().clone();
+            let guest = all.into_iter().find(|one| one["name"] == "guest").unwrap();
+            assert!(guest["fix"].as_str().unwrap().contains("crt-static"), "{guest}");
+            guest["state"].as_str().unwrap().to_owned()
+        };
+        assert_eq!((doctor(&image).as_str(), doctor(&host).as_str()), ("missing", "degraded"));
+        assert_eq!((containers(&lab).len(), folders(&lab)), (0, 0));
+    }
+
     fn the_agent_sees_the_image_and_not_the_hosts_system(who) {
         let lab = contained(who)?;
         let image = Image::new(&lab, &["sh", "cat", "env", "id", "ls", "touch"]);

@@ -171,6 +171,16 @@ each_identity! {
         nothing_is_left(&lab);
     }
 
+    fn what_a_served_agent_changes_under_scratch_is_gone(who) {
+        let lab = contained(who)?;
+        let script = "rm README.md && echo > new && ls";
+        let mut gate = Gate::script(&lab, &["--access", "scratch"], script);
+        paste(&lab, &gate.line).expect(0).expect_output("new");
+        gate.end().expect(0);
+        assert!(!lab.workspace().join("new").exists() && lab.workspace().join("README.md").exists());
+        nothing_is_left(&lab);
+    }
+
     fn another_line_than_the_printed_one_is_refused_by_name(who) {
         let lab = contained(who)?;
         let docker = lab.engine() == "docker";
