@@ -18,6 +18,7 @@ use crate::launch::{launch, name};
 use crate::podman;
 use crate::profile::profile;
 use crate::running::{ContainerRunning, Parts};
+use crate::sandboxed;
 use crate::settings::Settings;
 use crate::tree::{Layout, Mount, Reach, What, lay_out};
 
@@ -47,7 +48,11 @@ impl ContainerBackend {
 
 impl Backend for ContainerBackend {
     fn name(&self) -> &'static str {
-        "container"
+        if self.settings.sandboxed {
+            "gvisor"
+        } else {
+            "container"
+        }
     }
 
     fn probe(&self) -> Probe {
@@ -55,12 +60,21 @@ impl Backend for ContainerBackend {
     }
 
     fn assess(&self, spec: &BoundarySpec) -> Vec<Assessment> {
+        if self.settings.sandboxed {
+            return sandboxed::assess(spec);
+        }
         crate::assess::assess(spec, &self.settings)
     }
 
     fn start(&self, spec: &BoundarySpec) -> Result<Box<dyn Running>, StartError> {
         let engine = self.settings.engine;
-        let reach = reach(engine);
+        let sandboxed = self.settings.sandboxed;
+        let reach = if sandboxed {
+            sandboxed::check(spec)?;
+            Reach::Engine
+        } else {
+            reach(engine)
+        };
         match reach {
             Reach::Host => check_not_root(&spec.identity)?,
             Reach::Inside | Reach::Engine => check_identity(&spec.identity)?,
@@ -76,9 +90,16 @@ impl Backend for ContainerBackend {
                 e.to_string(),
             )
         })?;
-        let listener = folder
-            .open(&guest_plan(owned(engine, &layout), spec, &layout)?)
-            .map_err(|e| cannot("open the session's socket".into(), e.to_string()))?;
+        let plan = guest_plan(owned(engine, &layout), spec, &layout)?;
+        let plan = GuestPlan {
+            relayed: sandboxed,
+            window: plan.window.filter(|_| !sandboxed),
+            ..plan
+        };
+        let opened = |e: std::io::Error| cannot("open the session's socket".into(), e.to_string());
+        let listener = folder.open(&plan).map_err(opened)?;
+        let gate = sandboxed.then(|| folder.open_gate());
+        let gate = gate.transpose().map_err(opened)?;
         let wanted = wanted(&self.settings, spec, &folder, &layout, guest, image.name())
             .map_err(|e| cannot("write the session's files".into(), e.to_string()))?;
         // Podman has no daemon to ask.
@@ -95,10 +116,11 @@ impl Backend for ContainerBackend {
             client,
             folder,
             listener,
+            gate,
+            settings: self.settings.clone(),
             wanted,
             late: layout.late,
             reach,
-            keeps_owners: self.settings.keeps_owners,
             masked: layout.masked,
         };
         // From here on, dropping this ends the container.
@@ -212,6 +234,7 @@ fn wanted(
     Ok(Wanted {
         engine: settings.engine,
         runtime: settings.runtime.clone(),
+        sandboxed: settings.sandboxed,
         spec: spec.clone(),
         session: folder.name().to_owned(),
         base: folder.base(),
@@ -222,7 +245,8 @@ fn wanted(
         inside: folder.inside(),
         system: folder.system(),
         mounts,
-        ipv6: Path::new("/proc/sys/net/ipv6").exists(),
+        // gVisor has no such settings.
+        ipv6: !settings.sandboxed && Path::new("/proc/sys/net/ipv6").exists(),
         terminal: has_terminal(spec),
     })
 }

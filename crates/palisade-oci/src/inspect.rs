@@ -10,7 +10,7 @@ use palisade_boundary::StartError;
 use serde_json::Value;
 
 use crate::engine::{Engine, cannot};
-use crate::flags::{self, HostMount, IPV6, Wanted, hidden_mount, own_mounts, processes};
+use crate::flags::{self, HostMount, IPV6, Wanted, hidden_mount, most_processes, own_mounts};
 
 /// Compares the engine's own account of the container (`inspect`) with what was wanted.
 ///
@@ -47,6 +47,14 @@ pub(crate) fn check(account: &[u8], wanted: &Wanted) -> Result<(), StartError> {
             Err(error)
         }
     }
+}
+
+/// The host's number of the container's first process.
+pub(crate) fn first_process_of(account: &[u8]) -> Option<u32> {
+    let parsed: Value = serde_json::from_slice(account).ok()?;
+    let one = parsed.get(0).unwrap_or(&parsed);
+    let pid = u32::try_from(one["State"]["Pid"].as_u64()?).ok()?;
+    (pid > 0).then_some(pid)
 }
 
 /// A control by its name, and whether it is as it was asked for.
@@ -142,7 +150,10 @@ fn bounds(host: &Value, wanted: &Wanted) -> [Check; 6] {
         .cpus
         .map_or(0, |cpus| (cpus * 1000.0).round() as u64 * 1_000_000);
     [
-        ("limits.processes", host["PidsLimit"] == processes(limits)),
+        (
+            "limits.processes",
+            host["PidsLimit"] == most_processes(wanted),
+        ),
         (
             "limits.memory",
             host["Memory"] == memory && host["MemorySwap"] == memory,
@@ -185,9 +196,7 @@ fn texts(value: &Value) -> BTreeSet<String> {
 }
 
 fn guests(wanted: &Wanted) -> BTreeSet<String> {
-    flags::capabilities(wanted.engine)
-        .map(str::to_owned)
-        .collect()
+    flags::capabilities(wanted).map(str::to_owned).collect()
 }
 
 /// Newer engines put `CAP_` before.

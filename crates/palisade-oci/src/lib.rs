@@ -43,6 +43,7 @@ mod profile;
 mod remap;
 mod running;
 mod runsc;
+mod sandboxed;
 mod settings;
 mod stale;
 mod sweep;

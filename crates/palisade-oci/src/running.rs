@@ -23,10 +23,11 @@ use crate::engine::{Engine, cannot};
 use crate::flags::Wanted;
 use crate::folder::SessionFolder;
 use crate::masker::{ContainerMasker, Early, HandContainer, enter};
+use crate::settings::Settings;
 use crate::sweep::sweep;
 use crate::tree::{Mount, Reach};
 use crate::vanished::Place;
-use crate::{inspect, late, launch, podman, remap, stale, vanished};
+use crate::{inspect, late, launch, podman, remap, sandboxed, stale, vanished};
 
 /// How long an engine may take to start a container. It takes a quarter of a second; on a busy machine many times that.
 const START_DEADLINE: Duration = Duration::from_secs(60);
@@ -50,12 +51,13 @@ pub(crate) struct Parts {
     pub(crate) folder: SessionFolder,
     /// Where the guest calls.
     pub(crate) listener: OwnedFd,
+    /// Where its connections come, if they are relayed.
+    pub(crate) gate: Option<OwnedFd>,
+    pub(crate) settings: Settings,
     pub(crate) wanted: Wanted,
     /// What palisade's own hand lays before the agent starts, and what it may do.
     pub(crate) late: Vec<Mount>,
     pub(crate) reach: Reach,
-    /// Whether files are whose they are on the host.
-    pub(crate) keeps_owners: bool,
     /// What the engine masks, as it was.
     pub(crate) masked: Vec<Place>,
 }
@@ -75,6 +77,8 @@ pub(crate) struct ContainerRunning {
     frozen: bool,
     told_the_end: bool,
     counters: Counters,
+    /// The process that is the sandbox, where it is one.
+    sandbox: Option<u32>,
     ended: bool,
     /// Where more may have to be masked.
     inside: Option<Namespaces>,
@@ -98,6 +102,7 @@ impl ContainerRunning {
             frozen: false,
             told_the_end: false,
             counters: Counters::default(),
+            sandbox: None,
             ended: false,
             inside: None,
             hand: None,
@@ -114,7 +119,13 @@ impl ContainerRunning {
         match ready {
             Some(0) => accept_with(&self.parts.listener, SocketFlags::CLOEXEC)
                 .map_err(|e| failed(e.to_string())),
-            Some(_) => Err(launch::why_not(self.parts.engine, &self.parts.wanted)),
+            Some(_) => {
+                let error = launch::why_not(self.parts.engine, &self.parts.wanted);
+                Err(match &self.parts.settings {
+                    settings if settings.sandboxed => sandboxed::why_not(settings, error),
+                    _ => error,
+                })
+            }
             None => {
                 let engine = self.parts.engine;
                 Err(engine.silent(what, START_DEADLINE))
@@ -137,19 +148,27 @@ impl ContainerRunning {
                 namespaces,
             }) => {
                 self.inside = namespaces;
-                Ok(EgressEndpoint::Sockets(sockets))
+                Ok(match self.parts.gate.take() {
+                    Some(gate) => EgressEndpoint::Relay(gate),
+                    None => EgressEndpoint::Sockets(sockets),
+                })
             }
             Some(Message {
                 event: InitEvent::Failed { step, index, errno },
                 ..
-            }) => Err(self.failed_step(step, index, errno)),
+            }) => Err(match &self.parts.settings {
+                settings if settings.sandboxed && step == SetupStep::Capture => {
+                    sandboxed::no_filter(settings)
+                }
+                _ => self.failed_step(step, index, errno),
+            }),
             Some(_) => Err(failed("the guest spoke out of turn".into())),
             None => Err(failed("the guest ended without a word".into())),
         }
     }
 
     /// Compares what the engine made with what it was told to.
-    fn check(&self) -> Result<(), StartError> {
+    fn check(&mut self) -> Result<(), StartError> {
         let Parts {
             engine,
             api,
@@ -157,7 +176,11 @@ impl ContainerRunning {
             ..
         } = &self.parts;
         let account = launch::account(*engine, api.as_ref(), &wanted.session)?;
-        inspect::check(&account, wanted)
+        inspect::check(&account, wanted)?;
+        if wanted.sandboxed {
+            self.sandbox = inspect::first_process_of(&account);
+        }
+        Ok(())
     }
 
     /// What the engine cannot mount, and masks, where the hand is at hand.
@@ -185,7 +208,14 @@ impl ContainerRunning {
         let Parts { wanted, folder, .. } = &self.parts;
         let (spec, memory) = (&wanted.spec, half_of_memory());
         match self.parts.reach {
-            Reach::Host => late::lay(hand, &late, spec, folder, memory, self.parts.keeps_owners)?,
+            Reach::Host => late::lay(
+                hand,
+                &late,
+                spec,
+                folder,
+                memory,
+                self.parts.settings.keeps_owners,
+            )?,
             _ => late::lay_inside(hand, &late, wanted, memory)?,
         }
         self.hand = Some(early);
@@ -253,8 +283,11 @@ impl Running for ContainerRunning {
         closed.map_err(|e| cannot("close the session's socket".into(), e.to_string()))?;
         let endpoint = self.wait_for_sockets(&control)?;
         self.check()?;
-        let guest = caller(&control).map_err(|e| cannot("find the guest".into(), e.to_string()))?;
-        remap::check(guest, &self.parts.wanted.spec.identity)?;
+        if !self.parts.settings.sandboxed {
+            let guest = caller(&control);
+            let guest = guest.map_err(|e| cannot("find the guest".into(), e.to_string()))?;
+            remap::check(guest, &self.parts.wanted.spec.identity)?;
+        }
         vanished::check(&self.parts.masked)?;
         self.lay_late()?;
         self.control = Some(control);
@@ -270,8 +303,11 @@ impl Running for ContainerRunning {
     }
 
     /// The guest, once it has called. As the first of its process namespace it waits in its end until the kernel has ended all
-    /// others (pid_namespaces(7)).
+    /// others (pid_namespaces(7)). In gVisor it calls through another, and the engine says which process the sandbox is.
     fn process(&self) -> Option<u32> {
+        if self.parts.settings.sandboxed {
+            return self.sandbox;
+        }
         caller(self.control.as_ref()?).ok()
     }
 

@@ -27,6 +27,7 @@ use std::process::{Child, Command};
 use palisade_boundary::{Assessment, Backend, BoundarySpec, Probe, Running, StartError};
 use palisade_protocol::GuestPlan;
 
+pub(crate) use self::assess::assess;
 use self::bundle::Bundle;
 use self::place::Place;
 pub use self::platform::Platform;
@@ -86,7 +87,7 @@ impl Backend for GvisorBackend {
     }
 
     fn assess(&self, spec: &BoundarySpec) -> Vec<Assessment> {
-        assess::assess(spec)
+        assess(spec)
     }
 
     fn start(&self, spec: &BoundarySpec) -> Result<Box<dyn Running>, StartError> {

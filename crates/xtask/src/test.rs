@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: &[&str]) -> Done {
             containers::run(&shared.0, has_nextest(), &shared.variables())
         }),
         ("tests in gVisor", &|| {
-            gvisor::run(has_nextest(), &shared.variables())
+            gvisor::run(&shared.0, has_nextest(), &shared.variables())
         }),
         // Last, so that its summary is what a run ends with.
         ("tests", &|| tests(&shared)),
@@ -150,7 +150,7 @@ pub(crate) fn in_containers() -> Done {
 /// `cargo xtask gvisor`: the same in sandboxes.
 pub(crate) fn in_gvisor() -> Done {
     let shared = Shared::new()?;
-    let done = gvisor::run(has_nextest(), &shared.variables());
+    let done = gvisor::run(&shared.0, has_nextest(), &shared.variables());
     print_skips(&shared.skips());
     done
 }

@@ -4,7 +4,7 @@ use palisade_boundary::{Assessment, BoundarySpec, Control, Enforcement, Weakness
 use palisade_protocol::TreeEntry;
 
 /// One answer per control that the spec uses.
-pub(super) fn assess(spec: &BoundarySpec) -> Vec<Assessment> {
+pub(crate) fn assess(spec: &BoundarySpec) -> Vec<Assessment> {
     let tmpfs = |entry: &TreeEntry| matches!(entry, TreeEntry::Tmpfs { .. });
     let answers = [
         (

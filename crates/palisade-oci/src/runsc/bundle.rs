@@ -16,7 +16,7 @@ use palisade_protocol::GUEST_FOLDER;
 use rustix::process::{Resource, getrlimit};
 
 use super::place::Place;
-use crate::flags::DEFAULT_PROCESSES;
+use crate::flags::{DEFAULT_PROCESSES, OF_GVISOR};
 use crate::folder::GUEST;
 use crate::tree::{self, Layout, What};
 
@@ -33,8 +33,6 @@ const CAPABILITIES: [Capability; 8] = [
     Capability::Setuid,
 ];
 
-/// Room for processes and threads of gVisor's own in the group: by `ptrace` 200 to 300 were seen.
-const OWN_PROCESSES: i64 = 1024;
 /// The period of the quota of processor time.
 const PERIOD_US: u64 = 100_000;
 
@@ -212,7 +210,7 @@ fn bind_as(
 /// Without swap, as everywhere.
 fn resources(limits: &Limits) -> Result<LinuxResources, OciSpecError> {
     let most = i64::from(limits.processes.unwrap_or(DEFAULT_PROCESSES));
-    let pids = LinuxPidsBuilder::default().limit(most + OWN_PROCESSES);
+    let pids = LinuxPidsBuilder::default().limit(most + i64::from(OF_GVISOR));
     let mut resources = LinuxResourcesBuilder::default().pids(pids.build()?);
     if let Some(bytes) = limits.memory {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
