@@ -43,6 +43,15 @@ pub trait Running {
     /// The connection to the inside broke.
     fn begin(&mut self) -> io::Result<()>;
 
+    /// Waits for a boundary that somebody else starts, or until the other descriptor is readable; says whether it comes. One that
+    /// palisade starts is on its way already. Called before [`Running::endpoint`], as often as needed.
+    ///
+    /// # Errors
+    /// Nobody can be told to start it.
+    fn comes(&mut self, _or: BorrowedFd<'_>) -> Result<bool, StartError> {
+        Ok(true)
+    }
+
     /// Waits until the boundary stands and yields the way to the gate. Called once, before any event is asked for.
     ///
     /// # Errors

@@ -45,6 +45,9 @@ const MOST_BYTES: usize = 2 * 4096 + FIELDS + 1;
 const DONE: i32 = 0;
 const NOTHING_TO_DO: i32 = -1;
 
+/// How often a path may be replaced while it is masked. An editor does it once; who does it on and on wants no mask.
+const MOST_REPLACED: usize = 100;
+
 const FILE: u8 = 0;
 const DIRECTORY: u8 = 1;
 /// Attach the mount that comes with the message.
@@ -367,6 +370,17 @@ impl Empties {
     /// # Errors
     /// It is there and the kernel refused.
     pub fn lay(&self, path: &CStr, directory: bool) -> rustix::io::Result<bool> {
+        // What was replaced since it was found is no place for a mount any more (ENOENT).
+        for _ in 0..MOST_REPLACED {
+            match self.lay_over_what_is_there(path, directory) {
+                Err(Errno::NOENT) => {}
+                other => return other,
+            }
+        }
+        Err(Errno::NOENT)
+    }
+
+    fn lay_over_what_is_there(&self, path: &CStr, directory: bool) -> rustix::io::Result<bool> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let place = match openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
             Ok(place) => place,

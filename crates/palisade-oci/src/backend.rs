@@ -1,6 +1,7 @@
 //! Starting a session in a container.
 
 use std::io::IsTerminal;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use palisade_boundary::{Assessment, Backend, BoundarySpec, Identity, Probe, Running, StartError};
@@ -10,14 +11,14 @@ use palisade_protocol::GuestPlan;
 
 use crate::api::{Api, ClientSettings};
 use crate::engine::{Engine, cannot};
-use crate::flags::{HostMount, Wanted};
-use crate::folder::SessionFolder;
+use crate::flags::{HostMount, StartedBy, Wanted};
+use crate::folder::{Place, SessionFolder};
 use crate::guest::{self, real_guest};
 use crate::image::{RootImage, named};
-use crate::launch::{launch, name};
+use crate::launch::{launch, name, provide};
 use crate::podman;
 use crate::profile::profile;
-use crate::running::{ContainerRunning, Parts};
+use crate::running::{ContainerRunning, Parts, Starter};
 use crate::sandboxed;
 use crate::settings::Settings;
 use crate::tree::{Layout, Mount, Reach, What, lay_out};
@@ -29,7 +30,7 @@ pub struct ContainerBackend {
     base: PathBuf,
     /// The guest, a static program.
     guest: PathBuf,
-    settings: Settings,
+    pub(crate) settings: Settings,
     client: ClientSettings,
 }
 
@@ -67,9 +68,44 @@ impl Backend for ContainerBackend {
     }
 
     fn start(&self, spec: &BoundarySpec) -> Result<Box<dyn Running>, StartError> {
+        let laid = self.lay(spec)?;
+        let folder = SessionFolder::make(&self.base).map_err(|e| {
+            cannot(
+                format!("make a folder below {}", self.base.display()),
+                e.to_string(),
+            )
+        })?;
+        let wanted = self.wanted(spec, &laid, &folder, StartedBy::Palisade);
+        let listener = self.fill(&folder, &laid, &wanted)?;
+        let gate = self.settings.sandboxed.then(|| folder.open_gate());
+        let gate = gate.transpose().map_err(not_opened)?;
+        let (engine, api) = (wanted.engine, self.api());
+        provide(engine, api.as_ref(), &laid.image)?;
+        let client = launch(&wanted).inspect_err(|_| podman::remove_volumes(&wanted))?;
+        // From here on, dropping this ends the container.
+        let starter = Starter::Ours(client);
+        let mut parts = self.parts(laid, folder, listener, wanted, starter);
+        parts.gate = gate;
+        Ok(Box::new(ContainerRunning::new(parts)?))
+    }
+}
+
+fn not_opened(error: std::io::Error) -> StartError {
+    cannot("open the session's socket".into(), error.to_string())
+}
+
+/// What a container will be made of. Nothing is made yet.
+pub(crate) struct Laid {
+    pub(crate) layout: Layout,
+    pub(crate) image: Root,
+    guest: PathBuf,
+    reach: Reach,
+}
+
+impl ContainerBackend {
+    pub(crate) fn lay(&self, spec: &BoundarySpec) -> Result<Laid, StartError> {
         let engine = self.settings.engine;
-        let sandboxed = self.settings.sandboxed;
-        let reach = if sandboxed {
+        let reach = if self.settings.sandboxed {
             sandboxed::check(spec)?;
             Reach::Engine
         } else {
@@ -84,48 +120,98 @@ impl Backend for ContainerBackend {
         let mut layout = lay_out(&spec.tree, reach)?;
         guest::check(&guest, &self.settings, spec, &layout, reach)?;
         let image = Root::new(&self.settings, &mut layout)?;
-        let folder = SessionFolder::make(&self.base).map_err(|e| {
-            cannot(
-                format!("make a folder below {}", self.base.display()),
-                e.to_string(),
-            )
-        })?;
-        let plan = guest_plan(owned(engine, &layout), spec, &layout)?;
-        let plan = GuestPlan {
-            relayed: sandboxed,
-            window: plan.window.filter(|_| !sandboxed),
-            ..plan
-        };
-        let opened = |e: std::io::Error| cannot("open the session's socket".into(), e.to_string());
-        let listener = folder.open(&plan).map_err(opened)?;
-        let gate = sandboxed.then(|| folder.open_gate());
-        let gate = gate.transpose().map_err(opened)?;
-        let wanted = wanted(&self.settings, spec, &folder, &layout, guest, image.name())
-            .map_err(|e| cannot("write the session's files".into(), e.to_string()))?;
-        // Podman has no daemon to ask.
-        let api = match engine {
-            Engine::Docker => Api::of(&self.client),
-            Engine::Podman => None,
-        };
-        let client = launch(engine, api.as_ref(), &wanted, &image)
-            .inspect_err(|_| podman::remove_volumes(&wanted))?;
-        let parts = Parts {
+        Ok(Laid {
+            layout,
+            image,
+            guest,
+            reach,
+        })
+    }
+
+    /// Everything about the container, whose session's folder lies there.
+    pub(crate) fn wanted(
+        &self,
+        spec: &BoundarySpec,
+        laid: &Laid,
+        place: &Place,
+        by: StartedBy,
+    ) -> Wanted {
+        let engine = self.settings.engine;
+        Wanted {
             engine,
-            api,
+            runtime: self.settings.runtime.clone(),
+            sandboxed: self.settings.sandboxed,
+            spec: spec.clone(),
+            session: place.name().to_owned(),
+            base: place.base(),
+            image: laid.image.name().to_owned(),
+            profile_file: place.profile(),
+            profile: profile(Options::default()),
+            guest: laid.guest.clone(),
+            inside: place.inside(),
+            system: place.system(),
+            mounts: mounts(engine, spec, &laid.layout, place, by),
+            // gVisor has no such settings.
+            ipv6: !self.settings.sandboxed && Path::new("/proc/sys/net/ipv6").exists(),
+            terminal: has_terminal(spec),
+            by,
+        }
+    }
+
+    /// Writes the session's files, and opens the socket that the guest calls.
+    pub(crate) fn fill(
+        &self,
+        folder: &SessionFolder,
+        laid: &Laid,
+        wanted: &Wanted,
+    ) -> Result<OwnedFd, StartError> {
+        let mut plan = guest_plan(
+            owned(wanted.engine, &laid.layout),
+            &wanted.spec,
+            &laid.layout,
+        )?;
+        if wanted.by != StartedBy::Palisade {
+            // Whatever terminal there is, it is another one than ours, and all the container's.
+            (plan.foreground, plan.window) = (true, None);
+        }
+        if wanted.sandboxed {
+            (plan.relayed, plan.window) = (true, None);
+        }
+        write_files(folder, laid, wanted)
+            .map_err(|e| cannot("write the session's files".into(), e.to_string()))?;
+        folder.open(&plan).map_err(not_opened)
+    }
+
+    pub(crate) fn parts(
+        &self,
+        laid: Laid,
+        folder: SessionFolder,
+        listener: OwnedFd,
+        wanted: Wanted,
+        starter: Starter,
+    ) -> Parts {
+        Parts {
+            engine: wanted.engine,
+            api: self.api(),
             container: name(&wanted.session),
-            client,
+            starter,
             folder,
             listener,
-            gate,
+            gate: None,
             settings: self.settings.clone(),
             wanted,
-            late: layout.late,
-            reach,
-            masked: layout.masked,
-        };
-        // From here on, dropping this ends the container.
-        let running = ContainerRunning::new(parts)?;
-        Ok(Box::new(running))
+            late: laid.layout.late,
+            reach: laid.reach,
+            masked: laid.layout.masked,
+        }
+    }
+
+    /// Podman has no daemon to ask.
+    pub(crate) fn api(&self) -> Option<Api> {
+        match self.settings.engine {
+            Engine::Docker => Api::of(&self.client),
+            Engine::Podman => None,
+        }
     }
 }
 
@@ -210,45 +296,49 @@ fn owned(engine: Engine, layout: &Layout) -> Vec<PathBuf> {
     owned
 }
 
-fn wanted(
-    settings: &Settings,
+fn mounts(
+    engine: Engine,
     spec: &BoundarySpec,
-    folder: &SessionFolder,
     layout: &Layout,
-    guest: PathBuf,
-    image: &str,
-) -> std::io::Result<Wanted> {
-    let profile = profile(Options::default());
+    place: &Place,
+    by: StartedBy,
+) -> Vec<HostMount> {
     let memory = spec.limits.memory.unwrap_or_else(half_of_memory);
-    let mut mounts = Vec::with_capacity(layout.mounts.len());
-    for (number, mount) in layout.mounts.iter().enumerate() {
+    let mut overlays = 0..;
+    let mount = |(number, mount): (usize, &Mount)| {
         let source = match &mount.what {
-            What::Made { content } => folder.make_file(number, content)?,
-            What::Empty { directory } => folder.empty(*directory),
+            What::Made { .. } => place.made(number),
+            What::Empty { directory } => place.empty(*directory),
             What::Bind { source, .. } => source.clone(),
-            What::Mapped { .. } | What::Layers { .. } => folder.empty(true),
+            What::Mapped { .. } | What::Layers { .. } => place.empty(true),
             What::Overlay { .. } | What::Memory { .. } => PathBuf::new(),
         };
-        mounts.push(HostMount::new(settings.engine, mount, spec, memory, source));
+        let mut mount = HostMount::new(engine, mount, spec, memory, source);
+        if let HostMount::Overlay { layers, .. } = &mut mount
+            && by != StartedBy::Palisade
+        {
+            let link = place.changes(overlays.next().unwrap_or_default());
+            (layers.upper, layers.work) = (link.join("upper"), link.join("work"));
+        }
+        mount
+    };
+    layout.mounts.iter().enumerate().map(mount).collect()
+}
+
+fn write_files(folder: &SessionFolder, laid: &Laid, wanted: &Wanted) -> std::io::Result<()> {
+    folder.write_profile(wanted.profile.as_bytes())?;
+    let mut overlays = 0..;
+    for (number, mount) in laid.layout.mounts.iter().enumerate() {
+        match &mount.what {
+            What::Made { content } => drop(folder.make_file(number, content)?),
+            What::Overlay { upper, .. } if wanted.by != StartedBy::Palisade => {
+                let kept = upper.parent().unwrap_or(upper);
+                folder.link_changes(overlays.next().unwrap_or_default(), kept)?;
+            }
+            _ => {}
+        }
     }
-    Ok(Wanted {
-        engine: settings.engine,
-        runtime: settings.runtime.clone(),
-        sandboxed: settings.sandboxed,
-        spec: spec.clone(),
-        session: folder.name().to_owned(),
-        base: folder.base(),
-        image: image.to_owned(),
-        profile_file: folder.write("profile.json", profile.as_bytes())?,
-        profile,
-        guest,
-        inside: folder.inside(),
-        system: folder.system(),
-        mounts,
-        // gVisor has no such settings.
-        ipv6: !settings.sandboxed && Path::new("/proc/sys/net/ipv6").exists(),
-        terminal: has_terminal(spec),
-    })
+    Ok(())
 }
 
 pub(crate) fn has_terminal(spec: &BoundarySpec) -> bool {

@@ -28,6 +28,18 @@ pub enum Engine {
 }
 
 impl Engine {
+    /// What tells its program where it listens and what its settings are.
+    pub fn variables(self) -> [&'static str; 3] {
+        match self {
+            Self::Docker => ["DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG"],
+            Self::Podman => [
+                "CONTAINER_HOST",
+                "CONTAINERS_CONF",
+                "CONTAINERS_STORAGE_CONF",
+            ],
+        }
+    }
+
     /// The program's name, and its name for people.
     pub fn program(self) -> &'static str {
         match self {

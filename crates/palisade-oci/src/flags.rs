@@ -68,6 +68,18 @@ pub(crate) struct Wanted {
     pub(crate) ipv6: bool,
     /// Whether the agent has a terminal.
     pub(crate) terminal: bool,
+    pub(crate) by: StartedBy,
+}
+
+/// Who has the engine start the container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StartedBy {
+    /// We do.
+    Palisade,
+    /// A person, by the line that was printed.
+    Line,
+    /// A compose file, which knows fewer words than the engine, and whose container stays.
+    Compose,
 }
 
 /// A mount as the engine takes it.

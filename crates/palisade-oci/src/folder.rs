@@ -8,10 +8,15 @@
 //!     inside/        shown inside: plan, control, a place for the guest, and the empty file and folder that masks are
 //!     hand/          of the container that masks what comes later, where there is one
 //!     sweep/         of the container that removes what an overlay left, where one does
+//!     changes-N      where somebody else starts the container: a link to the session's own changes
 //! ```
+
+mod place;
+mod served;
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
+use std::ops::Deref;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -23,21 +28,31 @@ use rustix::net::{
 };
 use rustix::rand::{GetRandomFlags, getrandom};
 
+pub use self::place::Place;
+use self::place::SYSTEM;
+
 /// Connections that wait to be accepted by the gate.
 const BACKLOG: i32 = 4096;
 /// The lock's name.
 const LOCK: &str = "lock";
-/// The name of what lies in place of `/sys`.
-const SYSTEM: &str = "sys";
 /// The name of the guest in the folder that is shown.
 pub(crate) const GUEST: &str = "guest";
 
 /// See the module. Dropping it removes it.
 #[derive(Debug)]
 pub(crate) struct SessionFolder {
-    path: PathBuf,
-    name: String,
+    place: Place,
+    /// Whether it outlives the session, because what somebody starts again and again names it.
+    stays: bool,
     _lock: File,
+}
+
+impl Deref for SessionFolder {
+    type Target = Place;
+
+    fn deref(&self) -> &Place {
+        &self.place
+    }
 }
 
 impl SessionFolder {
@@ -46,21 +61,20 @@ impl SessionFolder {
         private().recursive(true).create(base)?;
         // An engine has to be told where things really lie.
         let base = base.canonicalize()?;
-        let name = random_name()?;
-        let path = base.join(&name);
-        private().create(&path)?;
+        let place = Place::new(&base, random_name()?);
+        private().create(&place.path)?;
         // It has its name once it is held: another session that looks through would take one that is not for left over.
-        let fresh = path.join("lock.new");
+        let fresh = place.path.join("lock.new");
         let lock = OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o600)
             .open(&fresh)?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
-        fs::rename(fresh, path.join(LOCK))?;
+        fs::rename(fresh, place.path.join(LOCK))?;
         let folder = Self {
-            path,
-            name,
+            place,
+            stays: false,
             _lock: lock,
         };
         folder.fill()?;
@@ -84,57 +98,16 @@ impl SessionFolder {
         readable(&self.inside().join(GUEST), b"")
     }
 
-    /// Its name, which no other has.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Where it lies.
-    pub(crate) fn base(&self) -> PathBuf {
-        self.path
-            .parent()
-            .map(Path::to_path_buf)
-            .unwrap_or_default()
-    }
-
-    /// An empty file or folder.
-    pub(crate) fn empty(&self, directory: bool) -> PathBuf {
-        self.inside()
-            .join(if directory { "folder" } else { "file" })
-    }
-
-    /// What lies in place of `/sys`.
-    pub(crate) fn system(&self) -> PathBuf {
-        self.path.join(SYSTEM)
-    }
-
-    /// The folder that is shown inside.
-    pub(crate) fn inside(&self) -> PathBuf {
-        self.path.join("inside")
-    }
-
-    /// The folder of the container that masks what comes later.
-    pub(crate) fn hand(&self) -> PathBuf {
-        self.path.join("hand")
-    }
-
-    /// The folder of the container that removes what an overlay left.
-    pub(crate) fn sweep(&self) -> PathBuf {
-        self.path.join("sweep")
-    }
-
     /// A file of the tree, by number.
     pub(crate) fn make_file(&self, number: usize, content: &[u8]) -> io::Result<PathBuf> {
-        let path = self.path.join("made").join(number.to_string());
+        let path = self.made(number);
         readable(&path, content)?;
         Ok(path)
     }
 
-    /// A file of our own.
-    pub(crate) fn write(&self, name: &str, content: &[u8]) -> io::Result<PathBuf> {
-        let path = self.path.join(name);
-        readable(&path, content)?;
-        Ok(path)
+    /// Writes the profile of system calls.
+    pub(crate) fn write_profile(&self, content: &[u8]) -> io::Result<()> {
+        readable(&self.profile(), content)
     }
 
     /// Writes the plan and opens the socket that the guest calls.
@@ -166,8 +139,13 @@ impl SessionFolder {
 
 impl Drop for SessionFolder {
     fn drop(&mut self) {
-        // What is left is removed by a later session, as that of a supervisor that was killed.
-        let _ = remove(&self.path);
+        if self.stays {
+            // Nobody is served any more.
+            let _ = self.close();
+        } else {
+            // What is left is removed by a later session, as that of a supervisor that was killed.
+            let _ = remove(&self.path);
+        }
     }
 }
 

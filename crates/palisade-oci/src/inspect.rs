@@ -51,10 +51,35 @@ pub(crate) fn check(account: &[u8], wanted: &Wanted) -> Result<(), StartError> {
 
 /// The host's number of the container's first process.
 pub(crate) fn first_process_of(account: &[u8]) -> Option<u32> {
-    let parsed: Value = serde_json::from_slice(account).ok()?;
-    let one = parsed.get(0).unwrap_or(&parsed);
-    let pid = u32::try_from(one["State"]["Pid"].as_u64()?).ok()?;
+    let pid = u32::try_from(state(account)["Pid"].as_u64()?).ok()?;
     (pid > 0).then_some(pid)
+}
+
+/// Whether a container that somebody else started is the one whose guest called.
+///
+/// # Errors
+/// It is another one.
+pub(crate) fn is_process(account: &[u8], caller: Option<u32>) -> Result<(), StartError> {
+    let found = state(account)["Pid"].as_u64();
+    if found.is_some() && found == caller.map(u64::from) {
+        return Ok(());
+    }
+    let mut error = cannot(
+        "check who called".into(),
+        "it is not the first process of the container of that name".into(),
+    );
+    error.fix = Some("start the container by the line as it was printed, once".into());
+    Err(error)
+}
+
+/// Whether it has not ended yet.
+pub(crate) fn runs(account: &[u8]) -> bool {
+    state(account)["Running"] != false
+}
+
+fn state(account: &[u8]) -> Value {
+    let parsed: Value = serde_json::from_slice(account).unwrap_or_default();
+    parsed.get(0).unwrap_or(&parsed)["State"].clone()
 }
 
 /// A control by its name, and whether it is as it was asked for.

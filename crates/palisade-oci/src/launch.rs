@@ -23,30 +23,37 @@ pub(crate) fn name(session: &str) -> String {
     format!("palisade-{session}")
 }
 
-/// Starts the container, attached to our standard streams. Its image is made where the engine does not know it yet.
-pub(crate) fn launch(
-    engine: Engine,
-    api: Option<&Api>,
-    wanted: &Wanted,
-    root: &Root,
-) -> Result<Child, StartError> {
-    if !has_image(engine, api, root.name())? {
-        match root {
-            Root::Named(name) => return Err(named::missing(engine, name)),
-            Root::Host(image) => image.import(engine)?,
-        }
+/// Has the engine know the image, which is made where it is one of ours.
+pub(crate) fn provide(engine: Engine, api: Option<&Api>, root: &Root) -> Result<(), StartError> {
+    if has_image(engine, api, root.name())? {
+        return Ok(());
     }
+    match root {
+        Root::Named(name) => Err(named::missing(engine, name)),
+        Root::Host(image) => image.import(engine),
+    }
+}
+
+/// The engine's words that start a container, after its name.
+pub(crate) fn words(wanted: &Wanted) -> Vec<String> {
+    let mut all: Vec<String> = [QUIET, "run", DETACH_KEYS].map(str::to_owned).to_vec();
+    all.push(format!("--name={}", name(&wanted.session)));
+    all.extend(arguments(wanted));
+    all
+}
+
+/// Starts the container, attached to our standard streams.
+pub(crate) fn launch(wanted: &Wanted) -> Result<Child, StartError> {
     podman::make_volumes(wanted)?;
-    let client = engine
+    let client = wanted
+        .engine
         .command()
-        .args([QUIET, "run", DETACH_KEYS])
-        .arg(format!("--name={}", name(&wanted.session)))
-        .args(arguments(wanted))
+        .args(words(wanted))
         .stdin(Stdio::inherit())
         .spawn();
     client.map_err(|e| {
         podman::remove_volumes(wanted);
-        engine.not_run("start the container", &e)
+        wanted.engine.not_run("start the container", &e)
     })
 }
 

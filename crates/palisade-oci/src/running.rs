@@ -1,26 +1,29 @@
 //! A container that is being made or runs, seen from the supervisor.
 
+mod ending;
+mod told;
+
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::process::{Child, ExitStatus};
+use std::process::Child;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use palisade_boundary::{AgentEvent, BoundarySpec, Masker, Request, Running, StartError};
+use palisade_boundary::{AgentEvent, Masker, Request, Running, StartError};
 use palisade_guest::hand::Namespaces;
 use palisade_guest::handover::{Message, receive};
-use palisade_guest::start::OTHER_NETWORK;
 use palisade_protocol::{EgressEndpoint, InitEvent, InitRequest, SetupStep};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, SocketFlags, accept_with, send, sockopt};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
+pub(crate) use self::told::{agent_event, failed_step, is_end};
 use crate::api::Api;
 use crate::backend::{half_of_memory, window};
 use crate::counters::Counters;
 use crate::engine::{Engine, cannot};
-use crate::flags::Wanted;
+use crate::flags::{StartedBy, Wanted};
 use crate::folder::SessionFolder;
 use crate::masker::{ContainerMasker, Early, HandContainer, enter};
 use crate::settings::Settings;
@@ -46,8 +49,7 @@ pub(crate) struct Parts {
     pub(crate) api: Option<Api>,
     /// The engine's name for it.
     pub(crate) container: String,
-    /// The engine's program, attached.
-    pub(crate) client: Child,
+    pub(crate) starter: Starter,
     pub(crate) folder: SessionFolder,
     /// Where the guest calls.
     pub(crate) listener: OwnedFd,
@@ -62,11 +64,22 @@ pub(crate) struct Parts {
     pub(crate) masked: Vec<Place>,
 }
 
+/// Who has the engine start the container.
+pub(crate) enum Starter {
+    /// We do: the engine's program, attached to our streams.
+    Ours(Child),
+    /// Somebody else, who is told of it once all is there. The streams are theirs, too.
+    Others(Option<Tell>),
+}
+
+/// Says that the container can be started.
+pub(crate) type Tell = Box<dyn FnOnce() -> io::Result<()>>;
+
 /// See the module.
 pub(crate) struct ContainerRunning {
     parts: Parts,
-    /// The client's descriptor: readable once it has ended.
-    client: OwnedFd,
+    /// Readable once the engine's program has ended. Of a container that somebody else starts, once the guest has.
+    life: Option<OwnedFd>,
     /// The connection to the guest.
     control: Option<OwnedFd>,
     /// Whether the agent may start as soon as all is known to be right.
@@ -90,12 +103,13 @@ pub(crate) struct ContainerRunning {
 
 impl ContainerRunning {
     pub(crate) fn new(parts: Parts) -> Result<Self, StartError> {
-        let opened = descriptor(&parts.client);
-        let client =
-            opened.map_err(|e| cannot("look after the container".into(), e.to_string()))?;
+        let life = match &parts.starter {
+            Starter::Ours(client) => Some(descriptor(client).map_err(not_watched)?),
+            Starter::Others(_) => None,
+        };
         Ok(Self {
             parts,
-            client,
+            life,
             control: None,
             begin: false,
             stands: false,
@@ -113,12 +127,14 @@ impl ContainerRunning {
     /// Waits for the guest's call, or for the end of the client, which has said on our standard error what is wrong.
     fn wait_for_guest(&mut self) -> Result<OwnedFd, StartError> {
         let what = "start the container";
-        let ready = wait(&[&self.parts.listener, &self.client], START_DEADLINE)
-            .map_err(|e| cannot(what.into(), e.to_string()))?;
         let failed = |cause: String| cannot(what.to_owned(), cause);
+        let listener = &self.parts.listener;
+        let sources: Vec<&OwnedFd> = [listener].into_iter().chain(&self.life).collect();
+        let ready = wait(&sources, START_DEADLINE).map_err(|e| failed(e.to_string()))?;
         match ready {
-            Some(0) => accept_with(&self.parts.listener, SocketFlags::CLOEXEC)
-                .map_err(|e| failed(e.to_string())),
+            Some(0) => {
+                accept_with(listener, SocketFlags::CLOEXEC).map_err(|e| failed(e.to_string()))
+            }
             Some(_) => {
                 let error = launch::why_not(self.parts.engine, &self.parts.wanted);
                 Err(match &self.parts.settings {
@@ -168,17 +184,39 @@ impl ContainerRunning {
     }
 
     /// Compares what the engine made with what it was told to.
-    fn check(&mut self) -> Result<(), StartError> {
+    fn check(&mut self, control: &OwnedFd) -> Result<(), StartError> {
+        let wanted = &self.parts.wanted;
+        let account = self.account()?;
+        inspect::check(&account, wanted)?;
+        if wanted.sandboxed {
+            self.sandbox = inspect::first_process_of(&account);
+            return Ok(());
+        }
+        remap::check(caller(control).map_err(not_found)?, &wanted.spec.identity)?;
+        match wanted.by {
+            StartedBy::Palisade => Ok(()),
+            // Who called may be another container than the one that was looked at.
+            StartedBy::Line | StartedBy::Compose => {
+                inspect::is_process(&account, caller(control).ok())
+            }
+        }
+    }
+
+    fn account(&self) -> Result<Vec<u8>, StartError> {
         let Parts {
             engine,
             api,
             wanted,
             ..
         } = &self.parts;
-        let account = launch::account(*engine, api.as_ref(), &wanted.session)?;
-        inspect::check(&account, wanted)?;
-        if wanted.sandboxed {
-            self.sandbox = inspect::first_process_of(&account);
+        launch::account(*engine, api.as_ref(), &wanted.session)
+    }
+
+    /// A container that somebody else started is known by its guest.
+    fn look_after(&mut self, control: &OwnedFd) -> Result<(), StartError> {
+        if let Starter::Others(_) = self.parts.starter {
+            let opened = caller(control).and_then(opened);
+            self.life = Some(opened.map_err(not_watched)?);
         }
         Ok(())
     }
@@ -253,21 +291,6 @@ impl ContainerRunning {
         }
         Ok(())
     }
-
-    /// Whether the engine answered, whatever it said.
-    fn remove(&self) -> bool {
-        let remove = ["rm", "--force", "--volumes", &self.parts.container];
-        let removed = self.parts.engine.ask("remove the container", &remove);
-        !removed.is_err_and(|error| Engine::is_silent(&error))
-    }
-
-    /// The engine ends the container when its first process has, and its client after that, once all output is out.
-    fn wait_for_end(&mut self, limit: Duration) -> Option<ExitStatus> {
-        match wait(&[&self.client], limit) {
-            Ok(Some(_)) => self.parts.client.wait().ok(),
-            _ => None,
-        }
-    }
 }
 
 impl Running for ContainerRunning {
@@ -282,12 +305,8 @@ impl Running for ContainerRunning {
         let closed = self.parts.folder.close();
         closed.map_err(|e| cannot("close the session's socket".into(), e.to_string()))?;
         let endpoint = self.wait_for_sockets(&control)?;
-        self.check()?;
-        if !self.parts.settings.sandboxed {
-            let guest = caller(&control);
-            let guest = guest.map_err(|e| cannot("find the guest".into(), e.to_string()))?;
-            remap::check(guest, &self.parts.wanted.spec.identity)?;
-        }
+        self.look_after(&control)?;
+        self.check(&control)?;
         vanished::check(&self.parts.masked)?;
         self.lay_late()?;
         self.control = Some(control);
@@ -297,9 +316,28 @@ impl Running for ContainerRunning {
         self.stands = true;
         self.begin_if_all_is_well()
             .map_err(|e| cannot("start the agent".into(), e.to_string()))?;
-        let (engine, base) = (self.parts.engine, self.parts.wanted.base.clone());
-        self.stale = Some(std::thread::spawn(move || stale::remove(engine, &base)));
+        if let Starter::Ours(_) = self.parts.starter {
+            let (engine, base) = (self.parts.engine, self.parts.wanted.base.clone());
+            self.stale = Some(std::thread::spawn(move || stale::remove(engine, &base)));
+        }
         Ok(endpoint)
+    }
+
+    fn comes(&mut self, or: BorrowedFd<'_>) -> Result<bool, StartError> {
+        let Starter::Others(tell) = &mut self.parts.starter else {
+            return Ok(true);
+        };
+        let failed = |e: io::Error| cannot("wait for the container".into(), e.to_string());
+        if let Some(tell) = tell.take() {
+            tell().map_err(failed)?;
+        }
+        let listener = &self.parts.listener;
+        let mut fds = [listener.as_fd(), or].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        match poll(&mut fds, None) {
+            Ok(_) => Ok(!fds[0].revents().is_empty()),
+            Err(Errno::INTR) => Ok(false),
+            Err(errno) => Err(failed(errno.into())),
+        }
     }
 
     /// The guest, once it has called. As the first of its process namespace it waits in its end until the kernel has ended all
@@ -312,7 +350,8 @@ impl Running for ContainerRunning {
     }
 
     fn event_source(&self) -> BorrowedFd<'_> {
-        self.control.as_ref().unwrap_or(&self.client).as_fd()
+        let source = self.control.as_ref().or(self.life.as_ref());
+        source.unwrap_or(&self.parts.listener).as_fd()
     }
 
     fn next_event(&mut self) -> io::Result<Option<AgentEvent>> {
@@ -331,6 +370,11 @@ impl Running for ContainerRunning {
             *limit = self.counters.outcome();
         }
         self.told_the_end = is_end(&event);
+        if let (AgentEvent::Stopped(_), Starter::Others(_)) = (&event, &self.parts.starter) {
+            // Nobody at its terminal could continue it.
+            self.send(InitRequest::Resume { foreground: true })?;
+            return Ok(None);
+        }
         Ok(Some(event))
     }
 
@@ -384,18 +428,7 @@ impl Running for ContainerRunning {
         if hears {
             self.parts.folder.clear();
         }
-        let removed = hears && self.wait_for_end(limit).is_some();
-        // What an engine that hangs keeps is left to the next session.
-        let mut answers = true;
-        if !removed {
-            answers = self.remove();
-            // One that is being made is started in vain, and removed after that.
-            if self.wait_for_end(END_DEADLINE).is_none() {
-                let _ = self.parts.client.kill();
-                let _ = self.parts.client.wait();
-                answers = answers && self.remove();
-            }
-        }
+        let answers = (hears && self.wait_for_end(limit)) || self.remove_by_force();
         if answers {
             podman::remove_volumes(&self.parts.wanted);
             sweep(self.parts.engine, &self.parts.folder, &self.parts.wanted);
@@ -418,55 +451,20 @@ fn caller(control: &OwnedFd) -> io::Result<u32> {
     Ok(caller.pid.as_raw_nonzero().get().cast_unsigned())
 }
 
-/// What the guest says of the agent; none where it is gone.
-pub(crate) fn agent_event(said: Option<InitEvent>, spec: &BoundarySpec) -> io::Result<AgentEvent> {
-    Ok(match said {
-        Some(InitEvent::Started) => AgentEvent::Started,
-        Some(InitEvent::Stopped { signal }) => AgentEvent::Stopped(signal),
-        Some(InitEvent::Exited { code }) => AgentEvent::Exited(code),
-        Some(InitEvent::Killed { signal }) => AgentEvent::Killed(signal, None),
-        Some(InitEvent::ExecFailed { errno }) => AgentEvent::ExecFailed(errno),
-        Some(InitEvent::Failed { step, index, errno }) => {
-            return Err(io::Error::other(failed_step(spec, step, index, errno)));
-        }
-        Some(InitEvent::Ready) => return Err(io::ErrorKind::InvalidData.into()),
-        // Somebody ended the whole of it.
-        None => AgentEvent::Killed(rustix::process::Signal::KILL.as_raw(), None),
-    })
+fn not_found(error: io::Error) -> StartError {
+    cannot("find the guest".into(), error.to_string())
 }
 
-/// Whether nothing comes after it.
-pub(crate) fn is_end(event: &AgentEvent) -> bool {
-    matches!(
-        event,
-        AgentEvent::Exited(_) | AgentEvent::Killed(..) | AgentEvent::ExecFailed(_)
-    )
-}
-
-/// What the guest could not do.
-pub(crate) fn failed_step(
-    spec: &BoundarySpec,
-    step: SetupStep,
-    index: u32,
-    errno: i32,
-) -> StartError {
-    let error = io::Error::from_raw_os_error(errno);
-    let what = match step {
-        SetupStep::Directory => {
-            let directory = spec.command.directory.display();
-            format!("enter the working directory {directory}")
-        }
-        SetupStep::Listen => format!("{step} (port {index})"),
-        SetupStep::Network if index == OTHER_NETWORK => {
-            "have a network of the container's own: the engine gave it another".to_owned()
-        }
-        _ => step.to_string(),
-    };
-    cannot(what, error.to_string())
+fn not_watched(error: io::Error) -> StartError {
+    cannot("look after the container".into(), error.to_string())
 }
 
 pub(crate) fn descriptor(child: &Child) -> io::Result<OwnedFd> {
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    opened(child.id())
+}
+
+fn opened(process: u32) -> io::Result<OwnedFd> {
+    let pid = i32::try_from(process).ok().and_then(Pid::from_raw);
     let pid = pid.ok_or(io::ErrorKind::NotFound)?;
     Ok(pidfd_open(pid, PidfdFlags::empty())?)
 }

@@ -17,9 +17,11 @@ mod place;
 mod platform;
 mod probe;
 mod root;
+mod rootless;
 mod running;
 mod streams;
 
+use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -29,14 +31,16 @@ use palisade_protocol::GuestPlan;
 
 pub(crate) use self::assess::assess;
 use self::bundle::Bundle;
+use self::layers::Beforehand;
 use self::place::Place;
 pub use self::platform::Platform;
+pub use self::rootless::become_sandbox;
 use self::running::{GvisorRunning, Parts};
 use self::streams::Streams;
 use crate::backend::{check_identity, guest_plan, has_terminal};
 use crate::engine::cannot;
 use crate::guest::real_guest;
-use crate::tree::{Layout, lay_out_beforehand};
+use crate::tree::lay_out_beforehand;
 
 /// What a policy says of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,15 +68,24 @@ pub struct GvisorBackend {
     base: PathBuf,
     /// The guest, a static program.
     guest: PathBuf,
+    /// Words that start [`become_sandbox`].
+    helper: Vec<OsString>,
 }
 
 impl GvisorBackend {
-    /// Sessions keep their folders below `base`, which nobody inside may see; `guest` is `palisade-guest` on the host.
-    pub fn new(settings: GvisorSettings, base: PathBuf, guest: PathBuf) -> Self {
+    /// Sessions keep their folders below `base`, which nobody inside may see; `guest` is `palisade-guest` on the host; `helper` are
+    /// words that start [`become_sandbox`] with what is added to them.
+    pub fn new(
+        settings: GvisorSettings,
+        base: PathBuf,
+        guest: PathBuf,
+        helper: Vec<OsString>,
+    ) -> Self {
         Self {
             settings,
             base,
             guest,
+            helper,
         }
     }
 }
@@ -91,8 +104,12 @@ impl Backend for GvisorBackend {
     }
 
     fn start(&self, spec: &BoundarySpec) -> Result<Box<dyn Running>, StartError> {
-        check_caller()?;
         check_identity(&spec.identity)?;
+        let by_root = rustix::process::geteuid().is_root();
+        let ids = match by_root {
+            true => None,
+            false => Some(rootless::check(spec)?),
+        };
         platform::check(self.settings.platform)?;
         let guest = real_guest(&self.guest)?;
         let layout = lay_out_beforehand(&spec.tree)?;
@@ -117,8 +134,16 @@ impl Backend for GvisorBackend {
             .map_err(|e| cannot("write the bundle".into(), e))?;
         let mut streams = Streams::of_caller()
             .map_err(|e| cannot("pass the standard streams on".into(), e.to_string()))?;
-        let command = self.command(&place, &mut streams);
-        let client = start(command, &place, &layout, spec, &self.settings.runsc)?;
+        let beforehand = Beforehand::new(&place, &layout, spec);
+        beforehand.make_places().map_err(made)?;
+        let words = self.words(&place, by_root);
+        let client = match ids {
+            None => self.start_by_root(words, &beforehand, &mut streams)?,
+            Some(ids) => {
+                let of_session = (spec, &mut streams);
+                rootless::start(&self.helper, ids, words, &place, beforehand, of_session)?
+            }
+        };
         let parts = Parts {
             runsc: self.settings.runsc.clone(),
             client,
@@ -134,43 +159,49 @@ impl Backend for GvisorBackend {
 }
 
 impl GvisorBackend {
-    fn command(&self, place: &Place, streams: &mut Streams) -> Command {
-        let mut command = Command::new(&self.settings.runsc);
-        command
-            .args(FIXED)
-            .arg(format!("--root={}", place.state().display()));
-        if let Some(platform) = self.settings.platform {
-            command.arg(format!("--platform={}", platform.name()));
+    /// What is to be run.
+    fn words(&self, place: &Place, by_root: bool) -> Vec<OsString> {
+        let mut words: Vec<OsString> = vec![self.settings.runsc.clone().into()];
+        words.extend(FIXED.map(OsString::from));
+        if !by_root {
+            words.push("--ignore-cgroups".into());
         }
+        words.push(format!("--root={}", place.state().display()).into());
+        if let Some(platform) = self.settings.platform {
+            words.push(format!("--platform={}", platform.name()).into());
+        }
+        words.extend(["run".into(), "--bundle".into(), place.bundle().into()]);
+        words.push(place.name().into());
+        words
+    }
+
+    /// The workspace is mounted where nobody else sees it: in a mount namespace that ends with the last process of the sandbox.
+    fn start_by_root(
+        &self,
+        words: Vec<OsString>,
+        beforehand: &Beforehand,
+        streams: &mut Streams,
+    ) -> Result<Child, StartError> {
+        let runsc = &self.settings.runsc;
+        let mut command = Command::new(runsc);
         command
-            .args(["run", "--bundle"])
-            .arg(place.bundle())
-            .arg(place.name())
+            .args(words.into_iter().skip(1))
             .current_dir("/")
             // What is a secret of the caller's is not even in the sandbox's own memory.
             .env_clear()
             // Signals of the terminal are for palisade, which passes them on.
             .process_group(0);
         streams.give_to(&mut command);
-        command
+        let beside = std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                beforehand.mount()?;
+                command.spawn().map_err(|error| not_run(runsc, &error))
+            });
+            thread.join()
+        });
+        beside.unwrap_or_else(|_| Err(cannot("mount the workspace".into(), "it failed".into())))
     }
 }
-
-/// Without root the agent would be user 0 of the sandbox, because gVisor's gofer can stand for one user alone then.
-fn check_caller() -> Result<(), StartError> {
-    if rustix::process::geteuid().is_root() {
-        return Ok(());
-    }
-    let mut error = cannot(
-        "start the sandbox".into(),
-        "palisade does not run as root".into(),
-    );
-    error.fix = Some(NO_ROOT.into());
-    Err(error)
-}
-
-/// What to do about it.
-const NO_ROOT: &str = "run it by sudo, or use the native boundary or a container";
 
 /// The same for every session. The host writes to what is shown too, so nothing of it is kept to be looked at again; and no layer of
 /// the sandbox's own lies over what palisade shows.
@@ -183,24 +214,6 @@ const FIXED: [&str; 6] = [
     "--file-access-mounts=shared",
     "--overlay2=none",
 ];
-
-/// The workspace is mounted where nobody else sees it: in a mount namespace that ends with the last process of the sandbox.
-fn start(
-    mut command: Command,
-    place: &Place,
-    layout: &Layout,
-    spec: &BoundarySpec,
-    runsc: &Path,
-) -> Result<Child, StartError> {
-    let beside = std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            layers::mount(place, layout, spec)?;
-            command.spawn().map_err(|error| not_run(runsc, &error))
-        });
-        thread.join()
-    });
-    beside.unwrap_or_else(|_| Err(cannot("mount the workspace".into(), "it failed".into())))
-}
 
 /// Why the program itself could not be run.
 fn not_run(runsc: &Path, error: &std::io::Error) -> StartError {

@@ -10,6 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use palisade_boundary::StartError;
 use palisade_protocol::{Changes, Ownership, TreeAccess, TreeEntry};
+use serde::{Deserialize, Serialize};
 
 use self::host::{Found, merged, submounts, what_is_at};
 use crate::engine::cannot;
@@ -49,21 +50,25 @@ pub(crate) enum Reach {
 }
 
 /// Something the engine mounts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Mount {
     pub(crate) target: PathBuf,
     pub(crate) what: What,
 }
 
 /// What it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum What {
     /// A path of the host, without what is mounted below it.
     Bind { source: PathBuf, read_only: bool },
     /// A path of the host with all below it, whose owner's files are shown as the agent's.
     Mapped { source: PathBuf, read_only: bool },
     /// The same for a folder of the host whose changes land elsewhere.
-    Layers { source: PathBuf, changes: Changes },
+    Layers {
+        source: PathBuf,
+        #[serde(with = "ChangesAsWritten")]
+        changes: Changes,
+    },
     /// A folder of the host whose changes land in `upper`.
     Overlay {
         source: PathBuf,
@@ -80,6 +85,14 @@ pub(crate) enum What {
         mode: u32,
         exec: bool,
     },
+}
+
+/// [`Changes`] for a process that palisade starts.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Changes")]
+enum ChangesAsWritten {
+    Kept(PathBuf),
+    Memory { size: Option<u64> },
 }
 
 /// What the image holds.

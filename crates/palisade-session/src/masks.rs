@@ -81,6 +81,11 @@ impl Hidden {
         self.masks.confirm(&self.rules, Some(&self.kept))
     }
 
+    /// The same some time after it was confirmed.
+    pub(crate) fn changed(&mut self) -> Result<bool, MaskError> {
+        self.masks.changed_since(&self.rules, Some(&self.kept))
+    }
+
     /// All that is hidden, by path.
     pub fn paths(&self) -> impl Iterator<Item = HiddenPath<'_>> {
         let of = |mask| describe(&self.rules, mask);

@@ -279,6 +279,12 @@ impl Plan {
         Ok(differs)
     }
 
+    /// Whether anything else has to be masked than was when this was confirmed.
+    pub(crate) fn masks_changed(&mut self) -> Result<bool, PlanError> {
+        let changed = self.hidden.as_mut().map(Hidden::changed);
+        Ok(changed.transpose()?.unwrap_or_default())
+    }
+
     /// What is masked, as it was recalled.
     pub fn hidden(&self) -> Option<&Hidden> {
         self.hidden.as_ref()

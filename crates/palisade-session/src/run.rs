@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -23,7 +23,7 @@ use crate::leftovers::to_look_at;
 use crate::masks::MaskKeeper;
 use crate::plan::{Plan, PlanError};
 use crate::state::{Ending as RecordedEnding, SessionRecord, StateDir, StateError};
-use crate::supervise::{Ending, HANDLED, Supervisor};
+use crate::supervise::{Ending, HANDLED, Supervisor, is_end};
 use crate::terminal::Terminal;
 use crate::watch::Watch;
 use crate::{SessionId, changes, volumes};
@@ -95,6 +95,14 @@ pub enum RunError {
     /// A watch outside had the session frozen or ended.
     #[error("the session was ended: {0}")]
     Watch(String),
+    /// Nobody started the boundary, and then nobody was to any more.
+    #[error("ended before anybody started the container")]
+    NeverStarted,
+    /// What is masked is another one than was printed for.
+    #[error(
+        "what has to be masked is not what it was when the container was described, so the agent was not started"
+    )]
+    Changed,
     /// Something on palisade's own side.
     #[error("{0}: {1}")]
     Own(&'static str, io::Error),
@@ -109,7 +117,9 @@ impl RunError {
             Self::State(_) | Self::Audit(_) => Some(
                 "palisade keeps its logs in $XDG_STATE_HOME/palisade or ~/.local/state/palisade",
             ),
-            Self::Continue(_)
+            Self::Changed => Some("start the gate again, and then the container as it says"),
+            Self::NeverStarted
+            | Self::Continue(_)
             | Self::Plan(_)
             | Self::Gate(_)
             | Self::Masks(_)
@@ -127,6 +137,8 @@ pub struct Handed {
     pub notices: Arc<dyn Notice>,
     /// Where a watch outside says that the session has to stand still, and why. Its end ends the session.
     pub watch: Option<OwnedFd>,
+    /// Whether somebody else starts the boundary: the agent's streams and its terminal are theirs, and ours tell us to end.
+    pub served: bool,
 }
 
 /// Runs the session. Must be called while the process has one thread, because the boundary forks from it.
@@ -143,7 +155,12 @@ pub fn run(
     let own = |what: &'static str| move |error: io::Error| RunError::Own(what, error);
     let signals = SignalFd::block(&HANDLED.map(|signal| signal.as_raw()))
         .map_err(own("take over signals"))?;
-    let mut terminal = Terminal::open();
+    let served = handed.served;
+    let mut terminal = if served {
+        Terminal::none()
+    } else {
+        Terminal::open()
+    };
     plan.spec.foreground = terminal.lend_at_once();
     // Whatever fails from here on, what is named last goes first.
     let Begun {
@@ -155,6 +172,13 @@ pub fn run(
     } = begin(&mut plan, backend, state)?;
     let notices = Arc::clone(&handed.notices);
     let (config, watch) = gate_config(&mut plan, handed, &log);
+    if served {
+        await_start(&mut *running, &signals)?;
+        // It may have been hours.
+        if plan.masks_changed()? {
+            return Err(RunError::Changed);
+        }
+    }
     let endpoint = running.endpoint().map_err(RunError::Start)?;
     if !begun {
         let_run(&mut *running, kept.as_ref())?;
@@ -170,6 +194,7 @@ pub fn run(
         gate_ended: gate.ended(),
         masks: masks.as_mut(),
         watch,
+        served,
     }
     .run();
     drop(terminal);
@@ -256,6 +281,21 @@ fn begin(plan: &mut Plan, backend: &dyn Backend, state: &StateDir) -> Result<Beg
         log,
         _volumes: volumes,
     })
+}
+
+/// Waits until somebody else has started the boundary, for as long as it takes.
+fn await_start(running: &mut dyn Running, signals: &SignalFd) -> Result<(), RunError> {
+    while !running.comes(signals.as_fd()).map_err(RunError::Start)? {
+        while let Some(number) = signals
+            .next()
+            .map_err(|error| RunError::Own("take over signals", error))?
+        {
+            if is_end(number) {
+                return Err(RunError::NeverStarted);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Lets the agent run, after it was noted by which process others see that all is over.

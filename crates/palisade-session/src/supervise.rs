@@ -31,6 +31,11 @@ pub(crate) const HANDLED: [Signal; 11] = [
 /// Those that end what stands still.
 const ENDS: [Signal; 4] = [Signal::INT, Signal::QUIT, Signal::TERM, Signal::HUP];
 
+/// Whether a signal ends what stands still, or waits.
+pub(crate) fn is_end(number: i32) -> bool {
+    ENDS.iter().any(|signal| signal.as_raw() == number)
+}
+
 /// How long an agent may take to end after it was asked to. The same figure as `docker stop`.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -71,6 +76,8 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) masks: Option<&'a mut MaskKeeper>,
     /// A watch outside, where there is one.
     pub(crate) watch: Option<Watch>,
+    /// Whether the agent's terminal is somebody else's, so that keys typed at ours are not for it.
+    pub(crate) served: bool,
 }
 
 impl Supervisor<'_> {
@@ -122,7 +129,7 @@ impl Supervisor<'_> {
         }
         if ready.signalled && watch.frozen.is_some() {
             while let Some(number) = self.signals.next()? {
-                if ENDS.iter().any(|signal| signal.as_raw() == number) {
+                if is_end(number) {
                     why = why.or_else(|| watch.frozen.take());
                 }
             }
@@ -180,6 +187,14 @@ impl Supervisor<'_> {
     fn pass_signals(&mut self) -> io::Result<bool> {
         let mut ending = false;
         while let Some(number) = self.signals.next()? {
+            if self.served {
+                if is_end(number) {
+                    ending = true;
+                    let request = Request::Signal(Signal::TERM.as_raw());
+                    self.running.request(request)?;
+                }
+                continue;
+            }
             // Stops of palisade itself come back as the agent's own stop; being continued is noticed there too.
             let own = [Signal::CONT, Signal::TTIN, Signal::TTOU]
                 .iter()

@@ -33,6 +33,15 @@ impl Terminal {
             .custom_flags(O_CLOEXEC_NOCTTY)
             .open("/dev/tty")
             .ok();
+        Self::of(tty)
+    }
+
+    /// One that does nothing, where the agent has another.
+    pub(crate) fn none() -> Self {
+        Self::of(None)
+    }
+
+    fn of(tty: Option<File>) -> Self {
         let original = tty.as_ref().and_then(|tty| tcgetattr(tty).ok());
         Self {
             tty,

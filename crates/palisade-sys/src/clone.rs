@@ -84,6 +84,19 @@ pub fn enter_new_network() -> io::Result<()> {
     }
 }
 
+/// Puts the calling process into a user namespace of its own, which has no maps yet. It may have one thread alone.
+///
+/// # Errors
+/// `EPERM` where user namespaces are refused, `ENOSPC` past `user.max_user_namespaces`, `EINVAL` beside other threads.
+pub fn enter_new_user() -> io::Result<()> {
+    // SAFETY: needed because the safe wrapper is deprecated for flags that this is not. Sound because the call takes no
+    // pointer and leaves memory and descriptors alone.
+    match unsafe { libc::unshare(libc::CLONE_NEWUSER) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Puts the calling thread into a mount namespace of its own, with a working directory of its own. What it starts is there too.
 ///
 /// # Errors

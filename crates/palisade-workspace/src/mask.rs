@@ -235,6 +235,21 @@ impl Masks {
             .collect()
     }
 
+    /// Looks once more at what people keep, some time after it was confirmed, and says whether anything else has to be hidden or
+    /// protected by now.
+    ///
+    /// # Errors
+    /// As for [`Masks::find`].
+    pub fn changed_since(
+        &mut self,
+        rules: &MaskRules,
+        kept: Option<&Path>,
+    ) -> Result<bool, MaskError> {
+        let before = (self.masks.clone(), self.protected());
+        self.look_again(rules, kept, &[Part::Kept], &NEVER)?;
+        Ok(before.0 != self.masks || before.1 != self.protected())
+    }
+
     /// Looks once more at everything that changed since, and yields what has to be masked, if anything did: all of it, since a
     /// file that took the place of a masked one took its mask away.
     fn look_through_all(

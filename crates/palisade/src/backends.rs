@@ -1,5 +1,7 @@
 //! The registry of backends: the one place that names them.
 
+use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -9,8 +11,8 @@ use palisade_config::{
 };
 use palisade_native::NativeBackend;
 use palisade_oci::{
-    ClientSettings, ContainerBackend, Engine, GvisorBackend, GvisorSettings, Platform, Remapped,
-    Settings,
+    ClientSettings, ContainerBackend, Engine, GvisorBackend, GvisorSettings, Place, Platform,
+    Remapped, ServedBackend, Settings, Tell,
 };
 use palisade_session::User;
 use palisade_workspace::WorkspaceAccess;
@@ -34,33 +36,61 @@ pub(crate) fn by_name(
 ) -> Result<Box<dyn Backend>, Failure> {
     match name {
         "native" => Ok(Box::new(NativeBackend)),
-        CONTAINER => {
-            let base = here.state.path().join("containers");
-            let settings = settings(container);
-            let client = docker_client(here);
-            let backend = ContainerBackend::new(base, guest()?, settings, client);
-            Ok(Box::new(backend))
-        }
+        CONTAINER => Ok(Box::new(container_backend(here, container)?)),
         GVISOR if gvisor.via_docker.is_some() => {
             let base = here.state.path().join("containers");
             let settings = sandboxed_settings(gvisor)?;
             let client = docker_client(here);
-            Ok(Box::new(ContainerBackend::new(
-                base,
-                guest()?,
-                settings,
-                client,
-            )))
+            let backend = ContainerBackend::new(base, guest()?, settings, client);
+            Ok(Box::new(backend))
         }
         GVISOR => {
             let base = here.state.path().join("sandboxes");
-            let backend = GvisorBackend::new(gvisor_settings(gvisor), base, guest()?);
+            let backend = GvisorBackend::new(gvisor_settings(gvisor), base, guest()?, helper()?);
             Ok(Box::new(backend))
         }
         other => Err(Failure::new(format!("unknown boundary `{other}`"))
             .hint(format!("known: {}", NAMES.join(", ")))),
     }
 }
+
+fn container_backend(
+    here: &Surroundings,
+    container: &ContainerSettings,
+) -> Result<ContainerBackend, Failure> {
+    let base = here.state.path().join("containers");
+    let (settings, client) = (settings(container), docker_client(here));
+    Ok(ContainerBackend::new(base, guest()?, settings, client))
+}
+
+/// Containers that somebody else starts, with the session's folder in that place.
+pub(crate) fn served(
+    policy: &Effective,
+    here: &Surroundings,
+    place: Place,
+    tell: Tell,
+) -> Result<ServedBackend, Failure> {
+    let inner = container_backend(here, &policy.container)?;
+    // Who pastes the line most often does it where it was printed.
+    let terminal = std::io::stdin().is_terminal();
+    Ok(ServedBackend::new(inner, place, terminal, tell))
+}
+
+/// The boundary of sessions whose container somebody else starts: there is no other.
+pub(crate) fn check_served(policy: &Effective) -> Result<(), Failure> {
+    let name = name_of(policy);
+    if name == CONTAINER {
+        return Ok(());
+    }
+    let name = harmless(name);
+    Err(Failure::new(format!(
+        "the boundary is {name}, and only a container can be started by somebody else"
+    ))
+    .hint("add `--boundary container`"))
+}
+
+/// The boundary where a container is meant and none is named.
+pub(crate) const SERVED: &str = CONTAINER;
 
 /// The backend a policy names, or the default.
 pub(crate) fn of_policy(
@@ -212,7 +242,7 @@ fn container_user(policy: &Effective, here: &Surroundings) -> Result<User, Failu
     let engine = settings(&policy.container).engine;
     let user = here.user.clone();
     if let Some(first) = palisade_oci::remapped(engine, &docker_client(here)) {
-        return mapped_user(first, policy, user);
+        return mapped_user(first, policy, here);
     }
     match &policy.container.user {
         Some(named) => named_user(named, policy, here),
@@ -230,7 +260,7 @@ fn with_the_hosts_ids(user: User) -> User {
 
 /// One of the daemon's own, like the agents of root one for each session. The workspace is laid with its owner's files as the
 /// agent's, which takes root.
-fn mapped_user(first: Remapped, policy: &Effective, user: User) -> Result<User, Failure> {
+fn mapped_user(first: Remapped, policy: &Effective, here: &Surroundings) -> Result<User, Failure> {
     if let Some(named) = &policy.container.user {
         let (source, (uid, gid)) = (&named.source, named.value);
         return Err(Failure::new(format!(
@@ -245,13 +275,13 @@ fn mapped_user(first: Remapped, policy: &Effective, user: User) -> Result<User, 
         .hint(palisade_oci::NO_REMAP));
     }
     // A daemon has 65,536 ids, unless it is told otherwise.
-    let id = FIRST_MAPPED + std::process::id() % MAPPED;
+    let id = FIRST_MAPPED + here.number % MAPPED;
     Ok(User {
         uid: id,
         gid: id,
         host_uid: first.uid.saturating_add(id),
         host_gid: first.gid.saturating_add(id),
-        ..user
+        ..here.user.clone()
     })
 }
 
@@ -312,7 +342,15 @@ fn docker_client(here: &Surroundings) -> ClientSettings {
 
 /// `palisade-guest` lies beside `palisade`.
 fn guest() -> Result<PathBuf, Failure> {
+    Ok(own_program()?.with_file_name("palisade-guest"))
+}
+
+/// Words that start [`crate::commands::sandbox`].
+fn helper() -> Result<Vec<OsString>, Failure> {
+    Ok(vec![own_program()?.into(), "sandbox".into()])
+}
+
+fn own_program() -> Result<PathBuf, Failure> {
     let own = std::env::current_exe();
-    let own = own.map_err(|error| Failure::new(format!("find palisade's own program: {error}")))?;
-    Ok(own.with_file_name("palisade-guest"))
+    own.map_err(|error| Failure::new(format!("find palisade's own program: {error}")))
 }

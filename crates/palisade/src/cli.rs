@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    apply, check, demo, discard, doctor, explain, log, plan, review, run, schema, sessions, verify,
-    volume,
+    apply, check, demo, discard, doctor, explain, log, plan, review, run, sandbox, schema, serve,
+    sessions, verify, volume,
 };
 use crate::failure;
 
@@ -31,6 +31,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Run(run::Args),
+    Serve(serve::Args),
     Plan(plan::Args),
     Check(check::Args),
     Explain(explain::Args),
@@ -43,6 +44,7 @@ pub(crate) enum Command {
     Demo(demo::Args),
     Verify(verify::Args),
     Volume(volume::Args),
+    Sandbox(sandbox::Args),
     Schema(schema::Args),
 }
 

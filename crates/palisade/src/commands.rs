@@ -17,7 +17,9 @@ pub(crate) mod plan;
 mod policy_options;
 pub(crate) mod review;
 pub(crate) mod run;
+pub(crate) mod sandbox;
 pub(crate) mod schema;
+pub(crate) mod serve;
 pub(crate) mod sessions;
 pub(crate) mod verify;
 pub(crate) mod volume;
@@ -30,6 +32,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
     }
     match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Serve(args) => serve::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
@@ -42,6 +45,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Demo(args) => demo::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Volume(args) => volume::run(&args),
+        Command::Sandbox(args) => sandbox::run(&args),
         Command::Schema(args) => schema::run(&args),
     }
 }

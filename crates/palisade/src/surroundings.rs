@@ -19,6 +19,9 @@ use crate::failure::Failure;
 /// (524288 to 1879048191, <https://systemd.io/UIDS-GIDS/>), where nobody else hands out ids. The process id is added,
 /// so two sessions at the same time never share one.
 const FIRST_AGENT_ID: u32 = 0x7000_0000;
+/// Lowest host id for agents of containers that somebody else starts, whose id has to stay what it was when the line was
+/// printed: above all that a process id can be added up to.
+const FIRST_SERVED_ID: u32 = 0x7800_0000;
 /// The agent's id inside, when palisade is run by root.
 const INNER_ID: u32 = 1000;
 
@@ -30,6 +33,8 @@ pub(crate) struct Surroundings {
     pub(crate) config_dir: PathBuf,
     pub(crate) state: StateDir,
     pub(crate) user: User,
+    /// What agents of sessions at the same time are told apart by, where they have users of their own.
+    pub(crate) number: u32,
 }
 
 impl Surroundings {
@@ -61,6 +66,7 @@ impl Surroundings {
                     .join("palisade"),
             ),
             user: user(uid, gid, name),
+            number: std::process::id(),
             home,
             current_dir,
         })
@@ -88,6 +94,16 @@ impl Surroundings {
             found.push(("PATH".into(), joined));
         }
         found
+    }
+
+    /// The same, where the agent is one that goes with that number, whatever process serves it.
+    pub(crate) fn with_agent(mut self, number: u32) -> Self {
+        self.number = number;
+        if rustix::process::geteuid().is_root() {
+            let host = FIRST_SERVED_ID + (number >> 5);
+            (self.user.host_uid, self.user.host_gid) = (host, host);
+        }
+        self
     }
 
     /// Where what outlives this session is kept, links resolved.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::shell::{self, Done};
 
-mod podman;
+pub(crate) mod podman;
 
 use podman::Podman;
 

@@ -5,15 +5,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::containers::podman::{with_ids, write_ids};
 use crate::containers::{Daemon, SAME, build_guest, selected};
 use crate::shell::{self, Done};
 
 /// Those that are not about what every boundary does, and why.
 const OTHER: [(&str, &str); 20] = [
-    (
-        "::as_user",
-        "an ordinary user cannot run it, and is told so",
-    ),
     ("containers::", "they are about an engine"),
     (
         "verify::",
@@ -36,6 +33,10 @@ const OTHER: [(&str, &str); 20] = [
     ("the_home_is_empty_but_for_what_the_policy_names", LISTS),
     ("the_system_is_there_and_cannot_be_changed", LISTS),
     ("a_volume_is_kept_and_is_apart_from_others", LISTS),
+    (
+        "memory_is_limited::as_user",
+        "without root there is no limit of it, and it says so",
+    ),
     ("processes_are_limited", NO_COUNT),
     ("a_fork_bomb_ends_and_the_host_goes_on", NO_COUNT),
     ("review_keeps_changes_apart_and_says_so", SAYS_SO),
@@ -53,12 +54,14 @@ const NO_COUNT: &str = "gVisor counts no processes, and it says so";
 const PIPES: &str = "a pipe is made in gVisor's own memory, so none is among the changes";
 const SAYS_SO: &str = "a session in gVisor says which weakness was accepted";
 
-/// Runs them, where there is gVisor.
+/// Runs them, where there is gVisor. An ordinary user's have subordinate ids for this run.
 pub(crate) fn run(shared: &Path, has_nextest: bool, variables: &[(&str, PathBuf)]) -> Done {
     let missing = if !shell::is_root() {
         Some("only root runs it")
     } else if shell::program("runsc").is_none() {
         Some("runsc is not installed (package runsc)")
+    } else if shell::program("newuidmap").is_none() {
+        Some("newuidmap is not installed (package uidmap)")
     } else if !has_nextest {
         Some("they are selected by cargo-nextest")
     } else {
@@ -70,10 +73,12 @@ pub(crate) fn run(shared: &Path, has_nextest: bool, variables: &[(&str, PathBuf)
     }
     build_guest(&[])?;
     let same = selected(&SAME, &OTHER);
-    let own = "test(/^gvisor::.*::as_root$/) | test(only_root_runs_it)";
-    let selection = format!("({same}) | {own}");
-    let mut command = shell::cargo();
+    let selection = format!("({same}) | test(/^gvisor::/)");
+    let ids = shared.join("ids");
+    write_ids(&ids)?;
+    let mut command = with_ids(&ids, "");
     command
+        .arg("cargo")
         .args(["nextest", "run", "--package", "palisade", "--locked"])
         .args(["--no-fail-fast", "--filterset", &selection])
         .env("PALISADE_TEST_BOUNDARY", "gvisor")
@@ -103,12 +108,7 @@ fn by_docker(shared: &Path, variables: &[(&str, PathBuf)]) -> Done {
         dockerd.arg(runtime);
     }
     let daemon = Daemon::start(&folder, &mut dockerd)?;
-    let other: Vec<(&str, &str)> = OTHER
-        .iter()
-        .skip(1)
-        .chain(&OTHER_BY_DOCKER)
-        .copied()
-        .collect();
+    let other: Vec<(&str, &str)> = OTHER.iter().chain(&OTHER_BY_DOCKER).copied().collect();
     let same = selected(&SAME, &other);
     let selection = format!("({same} & test(::as_user)) | test(gvisor::by_docker::)");
     let mut command = shell::cargo();

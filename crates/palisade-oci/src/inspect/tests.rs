@@ -67,6 +67,7 @@ pub(super) fn wanted() -> Wanted {
         mounts: vec![bind, overlay, memory],
         ipv6: true,
         terminal: false,
+        by: crate::flags::StartedBy::Palisade,
     }
 }
 

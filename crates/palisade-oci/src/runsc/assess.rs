@@ -3,6 +3,8 @@
 use palisade_boundary::{Assessment, BoundarySpec, Control, Enforcement, Weakness};
 use palisade_protocol::TreeEntry;
 
+use super::rootless;
+
 /// One answer per control that the spec uses.
 pub(crate) fn assess(spec: &BoundarySpec) -> Vec<Assessment> {
     let tmpfs = |entry: &TreeEntry| matches!(entry, TreeEntry::Tmpfs { .. });
@@ -56,16 +58,6 @@ pub(crate) fn assess(spec: &BoundarySpec) -> Vec<Assessment> {
             true,
         ),
         (
-            Control::Memory,
-            "a control group around the sandbox, without swap",
-            spec.limits.memory.is_some(),
-        ),
-        (
-            Control::Cpus,
-            "a control group around the sandbox",
-            spec.limits.cpus.is_some(),
-        ),
-        (
             Control::Lifetime,
             "the guest is the first process and ends with its connection to palisade; the sandbox ends with it",
             true,
@@ -75,21 +67,45 @@ pub(crate) fn assess(spec: &BoundarySpec) -> Vec<Assessment> {
     let mut all: Vec<Assessment> = used
         .map(|(control, by, _)| Assessment::enforced(control, by))
         .collect();
-    all.push(weaker(
-        Control::Processes,
-        "gVisor counts no processes of a user; a control group holds the host's processes that the sandbox is made of, with room for \
-         gVisor's own, and a session that goes past that is ended",
-    ));
+    let by_root = rustix::process::geteuid().is_root();
+    all.extend(limits(spec, by_root));
     all.extend(crate::assess::masks(spec));
     all
 }
 
-fn weaker(control: Control, why: &str) -> Assessment {
-    Assessment {
-        control,
+fn limits(spec: &BoundarySpec, by_root: bool) -> Vec<Assessment> {
+    let count = if by_root {
+        "gVisor counts no processes of a user; a control group holds the host's processes that the sandbox is made of, with room for \
+         gVisor's own, and a session that goes past that is ended"
+    } else {
+        "gVisor counts no processes of a user; RLIMIT_NPROC of a user namespace of its own holds the host's processes that the sandbox \
+         is made of, with room for gVisor's own, and a session that goes past that is ended"
+    };
+    let mut all = vec![Assessment {
+        control: Control::Processes,
         enforcement: Enforcement::Weaker(Weakness {
-            why: why.to_owned(),
+            why: count.to_owned(),
             fix: None,
         }),
+    }];
+    if !by_root {
+        all.extend(rootless::limits::assess(spec));
+        return all;
     }
+    let limits = &spec.limits;
+    let groups = [
+        (
+            limits.memory.is_some(),
+            Control::Memory,
+            "a control group around the sandbox, without swap",
+        ),
+        (
+            limits.cpus.is_some(),
+            Control::Cpus,
+            "a control group around the sandbox",
+        ),
+    ];
+    let asked = groups.into_iter().filter(|(asked, ..)| *asked);
+    all.extend(asked.map(|(_, control, by)| Assessment::enforced(control, by)));
+    all
 }

@@ -15,6 +15,7 @@ use palisade_boundary::{BoundarySpec, Limits};
 use palisade_protocol::GUEST_FOLDER;
 use rustix::process::{Resource, getrlimit};
 
+use super::layers::MERGED;
 use super::place::Place;
 use crate::flags::{DEFAULT_PROCESSES, OF_GVISOR};
 use crate::folder::GUEST;
@@ -143,7 +144,8 @@ impl Bundle<'_> {
         let own = self.place.folder();
         let target = &mount.target;
         let built = match &mount.what {
-            What::Bind { source, read_only } => bind(source, target, *read_only),
+            // In a user namespace of a caller's own, a mount with others in it is copied with these or not at all.
+            What::Bind { source, read_only } => bind_as("rbind", source, target, *read_only),
             What::Mapped { read_only, .. } => self.laid(number, target, *read_only),
             What::Overlay { .. } | What::Layers { .. } => self.laid(number, target, false),
             What::Empty { directory } => bind(&own.empty(*directory), target, true),
@@ -173,7 +175,7 @@ impl Bundle<'_> {
 
     /// What palisade has mounted, with all that lies in it.
     fn laid(&self, number: usize, target: &Path, read_only: bool) -> Result<Mount, OciSpecError> {
-        let merged = self.place.layer(number).join("merged");
+        let merged = self.place.layer(number).join(MERGED);
         bind_as("rbind", &merged, target, read_only)
     }
 }
@@ -207,10 +209,15 @@ fn bind_as(
         .build()
 }
 
+/// Most processes and threads of the host's.
+pub(super) fn processes(limits: &Limits) -> u64 {
+    u64::from(limits.processes.unwrap_or(DEFAULT_PROCESSES)) + u64::from(OF_GVISOR)
+}
+
 /// Without swap, as everywhere.
 fn resources(limits: &Limits) -> Result<LinuxResources, OciSpecError> {
-    let most = i64::from(limits.processes.unwrap_or(DEFAULT_PROCESSES));
-    let pids = LinuxPidsBuilder::default().limit(most + i64::from(OF_GVISOR));
+    let most = i64::try_from(processes(limits)).unwrap_or(i64::MAX);
+    let pids = LinuxPidsBuilder::default().limit(most);
     let mut resources = LinuxResourcesBuilder::default().pids(pids.build()?);
     if let Some(bytes) = limits.memory {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);

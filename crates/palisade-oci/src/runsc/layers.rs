@@ -6,22 +6,26 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use palisade_boundary::{BoundarySpec, StartError};
 use palisade_guest::hand::{Empties, Layers, composed};
 use palisade_protocol::Changes;
 use palisade_sys::clone::enter_new_mounts;
-use rustix::fs::{CWD, FileType, Mode, fstat};
+use rustix::fs::{CWD, Mode, fstat};
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, mount_change, move_mount};
 use rustix::process::chdir;
+use serde::{Deserialize, Serialize};
 
 use super::place::Place;
 use crate::backend::half_of_memory;
 use crate::detached::{Agent, Detached};
 use crate::engine::cannot;
 use crate::late;
-use crate::tree::{Layout, What};
+use crate::tree::{Layout, Mount, What};
+
+/// Where the result is, in the folder of each.
+pub(super) const MERGED: &str = "merged";
 
 /// What an overlay is made of, in its own folder.
 const LAYERS: Layers = Layers {
@@ -30,45 +34,103 @@ const LAYERS: Layers = Layers {
     work: c"kept/work",
 };
 
-/// Mounts it all, for the calling thread and what it starts. The thread has to end after that.
-pub(super) fn mount(place: &Place, layout: &Layout, spec: &BoundarySpec) -> Result<(), StartError> {
-    let own = |e: io::Error| cannot("make a mount namespace".into(), e.to_string());
-    enter_new_mounts().map_err(own)?;
-    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    mount_change("/", private).map_err(|e| own(e.into()))?;
-    let agent = Agent((spec.identity.host_uid, spec.identity.host_gid));
-    let mut layer = Layer {
-        detached: Detached::for_root(agent),
-        agent,
-        memory: spec.limits.memory.unwrap_or_else(half_of_memory),
-    };
-    for (number, mount) in layout.mounts.iter().enumerate() {
-        let laid = layer.lay(&place.layer(number), &mount.what);
-        laid.map_err(|e| late::failed(&mount.target, &mount.what, &e))?;
-    }
-    let empties = empties(place).map_err(own)?;
-    for mask in &layout.late {
-        let laid = hide(&empties, place, layout, &mask.target);
-        laid.map_err(|e| late::failed(&mask.target, &mask.what, &e))?;
-    }
-    Ok(())
+/// All of it, as data.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Beforehand {
+    /// What of the session's folder is shown.
+    inside: PathBuf,
+    /// Each with a folder for it.
+    mounts: Vec<(PathBuf, Mount)>,
+    /// Each with its place.
+    masks: Vec<(PathBuf, Mount)>,
+    /// Its user and group on the host.
+    agent: (u32, u32),
+    /// Whether the caller is root: owners are mapped then.
+    by_root: bool,
+    /// Most bytes of a file system in memory that names no size.
+    memory: u64,
 }
 
-/// What is shown of the session's folder is read-only from here on: masks are copies of it.
-fn empties(place: &Place) -> io::Result<Empties> {
-    let folder = place.folder();
-    let inside = folder.inside();
-    attach(&Detached::plain(&inside, true)?, &inside)?;
-    let (file, directory) = (folder.empty(false), folder.empty(true));
-    Ok(Empties::open(&name(&file)?, &name(&directory)?)?)
+impl Beforehand {
+    pub(super) fn new(place: &Place, layout: &Layout, spec: &BoundarySpec) -> Self {
+        let mounts = layout.mounts.iter().enumerate();
+        let own = |mount: &Mount| matches!(mount.what, What::Mapped { .. } | What::Layers { .. });
+        let mounts = mounts.filter(|(_, mount)| own(mount));
+        let masks = layout.late.iter().filter_map(|mask| {
+            let number = layout.number_of(&mask.target)?;
+            let within = &layout.mounts.get(number)?.target;
+            let rest = mask.target.strip_prefix(within).ok()?;
+            Some((place.layer(number).join(MERGED).join(rest), mask.clone()))
+        });
+        Self {
+            inside: place.folder().inside(),
+            mounts: mounts
+                .map(|(number, mount)| (place.layer(number), mount.clone()))
+                .collect(),
+            masks: masks.collect(),
+            agent: (spec.identity.host_uid, spec.identity.host_gid),
+            by_root: rustix::process::geteuid().is_root(),
+            memory: spec.limits.memory.unwrap_or_else(half_of_memory),
+        }
+    }
+
+    /// Makes a place for each, which is the caller's and so can be removed by the caller.
+    pub(super) fn make_places(&self) -> io::Result<()> {
+        for (folder, mount) in &self.mounts {
+            let names: &[&str] = match &mount.what {
+                What::Layers { .. } => &["lower", "kept", MERGED],
+                What::Mapped { source, .. } if source.is_dir() => &[MERGED],
+                _ => &[],
+            };
+            fs::create_dir_all(folder)?;
+            for name in names {
+                fs::create_dir(folder.join(name))?;
+            }
+            if names.is_empty() {
+                fs::write(folder.join(MERGED), "")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Mounts it, for the calling thread and what it starts. The thread has to end after that.
+    pub(super) fn mount(&self) -> Result<(), StartError> {
+        let own = |e: io::Error| cannot("make a mount namespace".into(), e.to_string());
+        enter_new_mounts().map_err(own)?;
+        let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+        mount_change("/", private).map_err(|e| own(e.into()))?;
+        let agent = Agent(self.agent);
+        let mut layer = Layer {
+            detached: match self.by_root {
+                true => Detached::for_root(agent),
+                false => Detached::new(agent, true),
+            },
+            agent,
+            memory: self.memory,
+        };
+        for (folder, mount) in &self.mounts {
+            let laid = layer.lay(folder, &mount.what);
+            laid.map_err(|e| late::failed(&mount.target, &mount.what, &e))?;
+        }
+        let empties = self.empties().map_err(own)?;
+        for (path, mask) in &self.masks {
+            let laid = hide(&empties, path);
+            laid.map_err(|e| late::failed(&mask.target, &mask.what, &e))?;
+        }
+        Ok(())
+    }
+
+    /// What is shown of the session's folder is read-only from here on: masks are copies of it.
+    fn empties(&self) -> io::Result<Empties> {
+        attach(&Detached::plain(&self.inside, true)?, &self.inside)?;
+        let at = |file: &str| name(&self.inside.join(file));
+        Ok(Empties::open(&at("file")?, &at("folder")?)?)
+    }
 }
 
-fn hide(empties: &Empties, place: &Place, layout: &Layout, target: &Path) -> io::Result<()> {
-    let number = layout.number_of(target).ok_or(io::ErrorKind::NotFound)?;
-    let mount = layout.mounts.get(number).ok_or(io::ErrorKind::NotFound)?;
-    let rest = target.strip_prefix(&mount.target).unwrap_or(target);
-    let path = name(&place.layer(number).join("merged").join(rest))?;
-    // It may have become the other kind since it was looked at.
+/// It may have become the other kind since it was looked at.
+fn hide(empties: &Empties, path: &Path) -> io::Result<()> {
+    let path = name(path)?;
     if !empties.lay(&path, false)? {
         empties.lay(&path, true)?;
     }
@@ -88,21 +150,12 @@ impl Layer {
             What::Mapped { source, read_only } => self.detached.mapped(source, *read_only)?,
             What::Layers { source, changes } => self.overlay(layer, source, changes)?,
             // The sandbox's own.
-            _ => return Ok(()),
+            _ => return Err(io::ErrorKind::InvalidInput.into()),
         };
-        let merged = layer.join("merged");
-        fs::create_dir_all(layer)?;
-        match FileType::from_raw_mode(fstat(&made)?.st_mode) {
-            FileType::Directory => fs::create_dir(&merged)?,
-            _ => fs::write(&merged, "")?,
-        }
-        attach(&made, &merged)
+        attach(&made, &layer.join(MERGED))
     }
 
     fn overlay(&mut self, layer: &Path, source: &Path, changes: &Changes) -> io::Result<OwnedFd> {
-        for name in ["lower", "kept"] {
-            fs::create_dir_all(layer.join(name))?;
-        }
         let lower = self.detached.mapped(source, true)?;
         let mode = Mode::from_raw_mode(fstat(&lower)?.st_mode);
         attach(&lower, &layer.join("lower"))?;

@@ -5,10 +5,13 @@
 //!     root/               links, empty folders, places for mounts
 //!     bundle/config.json  what runsc is told
 //!     state/              what runsc remembers
-//!     layers/N/           an overlay, where there is one
+//!     layers/N/           what palisade mounts itself
+//!     beforehand          a list of that, where another process has to
+//!     helper              where that process calls
 //!     inside/gate         where relayed connections go
 //! ```
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -68,24 +71,25 @@ impl Place {
     }
 
     pub(super) fn root(&self) -> PathBuf {
-        self.path("root")
+        self.path().join("root")
     }
 
     pub(super) fn bundle(&self) -> PathBuf {
-        self.path("bundle")
+        self.path().join("bundle")
     }
 
     pub(super) fn state(&self) -> PathBuf {
-        self.path("state")
+        self.path().join("state")
     }
 
     /// Of the overlay at this place of the layout.
     pub(super) fn layer(&self, number: usize) -> PathBuf {
-        self.path("layers").join(number.to_string())
+        self.path().join("layers").join(number.to_string())
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.base().join(self.0.name()).join(name)
+    /// Where it lies.
+    pub(super) fn path(&self) -> PathBuf {
+        self.base().join(self.0.name())
     }
 }
 
@@ -109,6 +113,10 @@ pub(super) fn remove_stale(runsc: &Path, base: &Path) {
 pub(super) fn end(runsc: &Path, state: &Path, name: &str) -> bool {
     // What it remembers of a sandbox is named after it, and gone with it.
     let remembered = || fs::read_dir(state).map_or(0, Iterator::count);
+    // A sandbox of an ordinary user's ends with `runsc run`, by the kernel's hand, and nobody outside its user namespace can be told of it.
+    if !rustix::process::geteuid().is_root() {
+        return true;
+    }
     if remembered() == 0 {
         return true;
     }
@@ -124,6 +132,13 @@ pub(super) fn pause(runsc: &Path, state: &Path, name: &str) -> io::Result<()> {
     } else {
         Err(io::Error::other(format!("runsc pause: {status}")))
     }
+}
+
+/// The words for that, where others run them.
+pub(super) fn pausing(runsc: &Path, place: &Place) -> Vec<OsString> {
+    let state = format!("--root={}", place.state().display());
+    let name = place.name();
+    vec![runsc.into(), state.into(), "pause".into(), name.into()]
 }
 
 fn tell(runsc: &Path, state: &Path, words: &[&str]) -> io::Result<ExitStatus> {

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use palisade_boundary::{Capability, CapabilityState, Probe};
 
 use super::platform::{Platform, default_of, kvm_opens};
-use super::{GvisorSettings, NO_ROOT, not_run};
+use super::{GvisorSettings, not_run, rootless};
 use crate::guest::installed;
 use crate::probe::named;
 
@@ -19,6 +19,7 @@ pub(super) fn probe(settings: &GvisorSettings, guest: &Path) -> Probe {
         capabilities.push(named("platform", platform(settings)));
     }
     capabilities.push(named("root", root()));
+    capabilities.push(named("limits", limits()));
     capabilities.push(named("guest", installed(guest)));
     Probe { capabilities }
 }
@@ -62,13 +63,28 @@ fn platform(settings: &GvisorSettings) -> CapabilityState {
     }
 }
 
-/// Files are opened for the agent by gVisor's gofer, which only root may run as it is run here.
+/// Files are opened for the agent by gVisor's gofer, which gives them to the agent and so has to be root of something.
 fn root() -> CapabilityState {
     if rustix::process::geteuid().is_root() {
         return CapabilityState::Present("palisade runs as root; the agent does not".into());
     }
-    CapabilityState::Missing {
-        cause: "palisade does not run as root".into(),
-        fix: NO_ROOT.into(),
+    match rootless::Ids::of_caller().and_then(|_| rootless::has_programs()) {
+        Ok(()) => CapabilityState::Present(
+            "root of a sandbox is a subordinate id of yours, and the agent has yours".into(),
+        ),
+        Err(error) => CapabilityState::Missing {
+            cause: error.cause,
+            fix: error.fix.unwrap_or_default(),
+        },
+    }
+}
+
+fn limits() -> CapabilityState {
+    if rustix::process::geteuid().is_root() {
+        return CapabilityState::Present("control groups".into());
+    }
+    CapabilityState::Degraded {
+        cause: rootless::limits::MEMORY.into(),
+        fix: rootless::limits::FIX.into(),
     }
 }

@@ -29,10 +29,11 @@ pub(super) fn make(root: &Path, layout: &Layout) -> io::Result<()> {
         }
     }
     for mount in &layout.mounts {
-        let lies_in_another = layout
-            .mounts
-            .iter()
-            .any(|other| other.target != mount.target && mount.target.starts_with(&other.target));
+        // The gofer sees no file system in memory, and would make the places under those by itself, as root.
+        let lies_in_another = layout.mounts.iter().any(|other| {
+            let in_memory = matches!(other.what, What::Memory { .. });
+            other.target != mount.target && mount.target.starts_with(&other.target) && !in_memory
+        });
         if lies_in_another {
             continue;
         }

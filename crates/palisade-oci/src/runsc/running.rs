@@ -16,6 +16,7 @@ use rustix::net::{SendFlags, SocketFlags, accept_with, send, sockopt};
 
 use super::masker::{self, GvisorMasker};
 use super::place::{self, Place, Sockets};
+use super::rootless;
 use super::streams::Streams;
 use crate::counters::Counters;
 use crate::engine::cannot;
@@ -156,7 +157,9 @@ impl Running for GvisorRunning {
         // Who called for the guest is the gofer, which is in the group, too, and opens files by its own mounts.
         if let Ok(gofer) = sockopt::socket_peercred(&control) {
             let pid = gofer.pid.as_raw_nonzero().get().cast_unsigned();
-            self.counters = Counters::of(pid, self.parts.spec.limits);
+            if rustix::process::geteuid().is_root() {
+                self.counters = Counters::of(pid, self.parts.spec.limits);
+            }
             let own = self.parts.place.folder().empty(false);
             let inside = masker::mounts_of(pid, &own);
             self.inside = Some(
@@ -219,8 +222,12 @@ impl Running for GvisorRunning {
     }
 
     fn freeze(&mut self) -> io::Result<&'static str> {
-        let place = &self.parts.place;
-        place::pause(&self.parts.runsc, &place.state(), &place.name())?;
+        let (place, runsc) = (&self.parts.place, &self.parts.runsc);
+        if rustix::process::geteuid().is_root() {
+            place::pause(runsc, &place.state(), &place.name())?;
+        } else {
+            rootless::tell(self.parts.client.id(), &place::pausing(runsc, place))?;
+        }
         self.frozen = true;
         Ok("gVisor")
     }

@@ -10,12 +10,14 @@ use palisade_session::{Held, Plan};
 use super::explain::masks;
 use super::policy_options::{PolicyOptions, load};
 use super::run::planned;
+use super::serve::At;
 use crate::backends;
 use crate::failure::{Failure, NO};
 use crate::secrets;
 use crate::surroundings::Surroundings;
 use crate::terminal_text::{Palette, harmless, harmless_path};
 
+mod by_hand;
 mod json;
 
 /// Say everything a session would do, and how well each control would be held here. Exit status: 0 it would start, 1 it would be
@@ -25,6 +27,11 @@ pub(crate) struct Args {
     /// One JSON object.
     #[arg(long)]
     json: bool,
+    /// Print, instead, the two lines that start a container by hand: its gate, and the engine's own line. Nothing is done.
+    #[arg(long, conflicts_with = "json")]
+    show_command: bool,
+    #[command(flatten)]
+    at: At,
     /// The command it would be for, with its arguments: a known agent brings its own profile.
     #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -50,6 +57,15 @@ impl Planned<'_> {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    if args.show_command {
+        return by_hand::show(args);
+    }
+    if args.at.base.is_some() {
+        return Err(Failure::new(
+            "`--at` says where the folder of a container that you start yourself lies",
+        )
+        .hint("add `--show-command`"));
+    }
     let here = Surroundings::read()?;
     let program = args.command.first().map(OsString::as_os_str);
     let policy = load(&args.policy, &here, program)?;

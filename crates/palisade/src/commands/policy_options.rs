@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+use clap::ValueEnum;
 use palisade_config::{Effective, Options};
 use palisade_workspace::WorkspaceAccess;
 
@@ -20,7 +21,7 @@ pub(crate) struct PolicyOptions {
     /// Add a built-in profile: claude-code, node, python, rust, git, anthropic-api-key, anthropic-oauth-token, github.
     #[arg(long, value_name = "NAME")]
     pub(crate) profile: Vec<String>,
-    /// The boundary: native.
+    /// The boundary: native, container or gvisor.
     #[arg(long, value_name = "NAME")]
     pub(crate) boundary: Option<String>,
     /// Start although this boundary holds a control less well than its words say, such as limits.memory (palisade plan).
@@ -72,6 +73,40 @@ impl PolicyOptions {
             accept_weaker: self.accept_weaker.clone(),
             program: program.map(Into::into),
         }
+    }
+}
+
+impl PolicyOptions {
+    /// The same options as words of a command line, good in any folder.
+    pub(crate) fn words(&self, here: &Surroundings) -> Vec<OsString> {
+        let mut words = Vec::new();
+        let mut add = |name: &str, value: &OsStr| {
+            let mut word = OsString::from(format!("--{name}="));
+            word.push(value);
+            words.push(word);
+        };
+        if let Some(policy) = &self.policy {
+            add("policy", here.current_dir.join(policy).as_os_str());
+        }
+        if let Some(workspace) = &self.workspace {
+            add("workspace", here.current_dir.join(workspace).as_os_str());
+        }
+        if let Some(access) = self.access.and_then(|access| access.to_possible_value()) {
+            add("access", access.get_name().as_ref());
+        }
+        let lists = [
+            ("profile", &self.profile),
+            ("accept-weaker", &self.accept_weaker),
+            ("allow", &self.allow),
+            ("env", &self.env),
+        ];
+        for (name, values) in lists {
+            values.iter().for_each(|value| add(name, value.as_ref()));
+        }
+        if let Some(boundary) = &self.boundary {
+            add("boundary", boundary.as_ref());
+        }
+        words
     }
 }
 

@@ -73,25 +73,22 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         go_on(&mut plan, &here, earlier)?;
     }
     if !args.quiet {
-        say_notes(&policy);
-        say_missing(&credentials);
-        say_accepted(&policy, &*backend, &plan);
-        say_writable_program(&plan);
-        say_foreign_owner(&plan);
+        say_before(&policy, &credentials, &*backend, &plan);
     }
     let notices = Notices::new();
     let handed = Handed {
         credentials,
         notices: notices.clone(),
         watch: watch.map(Into::into),
+        served: false,
     };
     let report = palisade_session::run(plan, handed, &*backend, &here.state);
     notices.say_held();
     let report = report.map_err(|error| failed(&error))?;
     if let Outcome::NotStarted(errno) = report.outcome {
-        return Err(not_started(args, &here, policy.image(), errno));
+        return Err(not_started(&args.command[0], &here, policy.image(), errno));
     }
-    Ok(finish(args, &id, &report))
+    Ok(finish(args.quiet, &id, &report))
 }
 
 /// The plan of a session of this command.
@@ -176,6 +173,20 @@ pub(super) fn failed(error: &RunError) -> Failure {
     }
 }
 
+/// What the person should know before the agent runs.
+pub(super) fn say_before(
+    policy: &Effective,
+    credentials: &Credentials,
+    backend: &dyn Backend,
+    plan: &Plan,
+) {
+    say_notes(policy);
+    say_missing(credentials);
+    say_accepted(policy, backend, plan);
+    say_writable_program(plan);
+    say_foreign_owner(plan);
+}
+
 fn say_notes(policy: &Effective) {
     if let Some(profile) = policy.known_agent {
         eprintln!(
@@ -254,8 +265,9 @@ fn say_writable_program(plan: &Plan) {
     }
 }
 
-fn finish(args: &Args, id: &SessionId, report: &Report) -> ExitCode {
-    if !args.quiet {
+/// Says what is to be said at the end, and yields the status to pass on.
+pub(super) fn finish(quiet: bool, id: &SessionId, report: &Report) -> ExitCode {
+    if !quiet {
         if let Outcome::Killed(_, Some(limit)) = &report.outcome {
             eprintln!("palisade: {limit}");
         }
@@ -331,8 +343,12 @@ fn changed_line(id: &SessionId, changed: &Changed) -> String {
 }
 
 /// Says why the agent's program did not start. The usual reason is that it lies where the policy shows nothing.
-fn not_started(args: &Args, here: &Surroundings, image: Option<&str>, errno: i32) -> Failure {
-    let program = &args.command[0];
+pub(super) fn not_started(
+    program: &OsStr,
+    here: &Surroundings,
+    image: Option<&str>,
+    errno: i32,
+) -> Failure {
     let shown = harmless(&program.to_string_lossy());
     let cause = std::io::Error::from_raw_os_error(errno);
     if rustix::io::Errno::from_raw_os_error(errno) != rustix::io::Errno::NOENT {

@@ -2,6 +2,7 @@
 
 mod images;
 mod mapped;
+mod served;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

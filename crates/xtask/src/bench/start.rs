@@ -2,6 +2,7 @@
 //! no gate; sandbox-runtime.
 
 mod container;
+mod gvisor;
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -43,6 +44,7 @@ pub(super) fn run(binaries: &Binaries) -> Done {
         let place = place.with_engine(daemon.as_ref().map(Daemon::address));
         as_user(binaries, &place)?;
         container::run(binaries, &place)?;
+        gvisor::run(binaries, &place)?;
     }
     Ok(())
 }

@@ -43,18 +43,11 @@ impl Podman {
             place("run"),
             place("rootless")
         );
-        let mut ids = String::new();
-        for name in NAMES.map(str::to_owned).into_iter().chain(own_name()) {
-            writeln!(ids, "{name}:{IDS}").map_err(|e| e.to_string())?;
-        }
-        let files = [
-            ("containers.conf", CONTAINERS),
-            ("storage.conf", &storage),
-            ("ids", &ids),
-        ];
+        let files = [("containers.conf", CONTAINERS), ("storage.conf", &storage)];
         for (name, content) in files {
             std::fs::write(podman.at(name), content).map_err(failed)?;
         }
+        write_ids(&podman.at("ids"))?;
         Ok(podman)
     }
 
@@ -94,12 +87,21 @@ impl Drop for Podman {
     }
 }
 
+/// Writes the subordinate ids of the user that tests take on.
+pub(crate) fn write_ids(file: &Path) -> Done {
+    let mut ids = String::new();
+    for name in NAMES.map(str::to_owned).into_iter().chain(own_name()) {
+        writeln!(ids, "{name}:{IDS}").map_err(|e| e.to_string())?;
+    }
+    std::fs::write(file, ids).map_err(|e| format!("write subordinate ids: {e}"))
+}
+
 /// So that podman is what a probe finds.
 const HIDE_DOCKER: &str =
     "for docker in $(which -a docker); do mount --bind /dev/null \"$docker\"; done && ";
 
 /// A command, to be given, in whose mount namespace these are the subordinate ids, and which sees what is mounted later.
-pub(super) fn with_ids(ids: &Path, before: &str) -> Command {
+pub(crate) fn with_ids(ids: &Path, before: &str) -> Command {
     let mounts =
         "mount --bind \"$0\" /etc/subuid && mount --bind \"$0\" /etc/subgid && exec \"$@\"";
     let mut command = Command::new("unshare");

@@ -150,6 +150,7 @@ pub(super) fn session(options: &PolicyOptions, origin: SocketAddr) -> Result<Exi
         credentials,
         notices: notices.clone(),
         watch: None,
+        served: false,
     };
     let report = palisade_session::run(plan, handed, &*backend, &here.state);
     notices.say_held();
