@@ -84,7 +84,7 @@ pub fn start(plan: &mut AgentPlan, terminal: Option<&OwnedFd>) -> Result<Pid, No
             .and_then(|()| limit(rlimits, affinity.as_ref()))
             .and_then(|()| become_another(*identity))
             .and_then(|()| restrict(*landlock, writable, streams))
-            .and_then(|()| signals())
+            .and_then(|()| signals(identity.is_some()))
             .and_then(|()| close_and_filter(filter));
         outcome = Some(match prepared {
             Err(fault) => NotStarted::Fault(fault),
@@ -173,8 +173,13 @@ fn restrict(abi: u32, writable: &[Writable], streams: &StreamRights) -> Result<(
     rules.restrict_self().at(SetupStep::Landlock, u32::MAX)
 }
 
-fn signals() -> Result<(), Fault> {
-    signal::reset_dispositions();
+/// In a sandbox (gVisor) the guest was started by a kernel that ignores nothing, and there each call takes long.
+fn signals(in_sandbox: bool) -> Result<(), Fault> {
+    if in_sandbox {
+        signal::reset_own_dispositions();
+    } else {
+        signal::reset_dispositions();
+    }
     signal::unblock_all().at(SetupStep::Spawn, 3)
 }
 

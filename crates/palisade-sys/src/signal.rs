@@ -31,10 +31,19 @@ fn set_mask(fill: unsafe extern "C" fn(*mut libc::sigset_t) -> i32) -> io::Resul
 /// Gives every signal its default disposition, but leaves a hang-up ignored where it is: that is how `nohup` asks.
 pub fn reset_dispositions() {
     for signal in (1..=LAST).filter(|s| *s != libc::SIGHUP) {
-        // SAFETY: needed because only handlers are reset by execve, ignored signals are not. Sound because the default
-        // action refers to no code of ours. The few signals that cannot be set answer with an error that means nothing.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        reset(signal);
     }
+}
+
+/// The same for what Rust's runtime alone ignores, which is enough in the first process of a system.
+pub fn reset_own_dispositions() {
+    reset(libc::SIGPIPE);
+}
+
+fn reset(signal: i32) {
+    // SAFETY: needed because only handlers are reset by execve, ignored signals are not. Sound because the default
+    // action refers to no code of ours. The few signals that cannot be set answer with an error that means nothing.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
 }
 
 fn signal_set(fill: unsafe extern "C" fn(*mut libc::sigset_t) -> i32) -> libc::sigset_t {

@@ -91,7 +91,8 @@ impl Bundle<'_> {
     fn process(&self) -> Result<Process, OciSpecError> {
         let all: HashSet<Capability> = CAPABILITIES.into_iter().collect();
         let capabilities = LinuxCapabilitiesBuilder::default()
-            .bounding(all.clone())
+            // The guest has its own; what it starts can gain none.
+            .bounding(HashSet::new())
             .effective(all.clone())
             .permitted(all)
             .inheritable(HashSet::new())
