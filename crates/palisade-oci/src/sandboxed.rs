@@ -69,7 +69,7 @@ fn in_memory(spec: &BoundarySpec) -> bool {
 
 const NO_SCRATCH: (&str, &str) = (
     "an engine mounts no overlay whose changes are in memory, and nobody mounts one in a sandbox that runs",
-    "use access = \"review\" and discard what it leaves, or let palisade run gVisor itself (via = \"runsc\", as root)",
+    "use access = \"review\" and discard what it leaves, or let palisade run gVisor itself (via = \"runsc\")",
 );
 
 /// Whether the engine knows the runtime, and what it says of how it is run. A program of the person's own may add options, which
@@ -116,7 +116,8 @@ fn of_runtimes(settings: &Settings, found: &Value) -> CapabilityState {
 
 /// As palisade's own sandbox, but for what the engine does.
 pub(crate) fn assess(spec: &BoundarySpec) -> Vec<Assessment> {
-    let mut all = crate::runsc::assess(spec);
+    // The daemon does.
+    let mut all = crate::runsc::assess(spec, true);
     let mut set = |control: Control, enforcement: Enforcement| {
         let found = all.iter_mut().find(|one| one.control == control);
         if let Some(found) = found {
@@ -160,7 +161,7 @@ pub(crate) fn assess(spec: &BoundarySpec) -> Vec<Assessment> {
     if spec.late_masks {
         let why = "what is there at the start is covered by mounts; what appears on the host later is not, and what the agent makes \
                    itself that the host would run is not named at the end";
-        let fix = "let palisade run gVisor itself (via = \"runsc\", as root)";
+        let fix = "let palisade run gVisor itself (via = \"runsc\")";
         set(
             Control::Masks,
             Enforcement::Weaker(Weakness {
