@@ -48,10 +48,12 @@ pub struct Shown {
 /// What is said of gVisor.
 #[derive(Clone, Debug, Default)]
 pub struct Gvisor {
-    /// Its program, where one is named.
+    /// Its program, where one is named; by docker the name of the runtime.
     pub runsc: Option<Sourced<PathBuf>>,
     /// Its platform, where it is not the program's own choice.
     pub platform: Option<Sourced<GvisorPlatform>>,
+    /// Where docker is to start it, and not palisade.
+    pub via_docker: Option<Sourced<()>>,
 }
 
 /// How a sandbox of gVisor's comes between programs and the kernel.

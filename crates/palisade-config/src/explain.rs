@@ -129,6 +129,9 @@ fn boundary(policy: &Effective) -> Vec<String> {
             platform.source
         ));
     }
+    if let Some(via) = &gvisor.via_docker {
+        lines.push(format!("gvisor: started by docker ({})", via.source));
+    }
     lines.extend(policy.container.lines());
     let accepted = policy.accept_weaker.iter();
     lines.extend(

@@ -22,7 +22,7 @@ pub(crate) use credential::{
     Vault,
 };
 
-pub(crate) use gvisor::{Gvisor, Platform};
+pub(crate) use gvisor::{Gvisor, Platform, Via};
 
 /// The only version there is.
 pub(crate) const VERSION: i64 = 1;

@@ -19,6 +19,7 @@ use crate::launch::{launch, name, provide};
 use crate::podman;
 use crate::profile::profile;
 use crate::running::{ContainerRunning, Parts, Starter};
+use crate::sandboxed;
 use crate::settings::Settings;
 use crate::tree::{Layout, Mount, Reach, What, lay_out};
 
@@ -48,7 +49,11 @@ impl ContainerBackend {
 
 impl Backend for ContainerBackend {
     fn name(&self) -> &'static str {
-        "container"
+        if self.settings.sandboxed {
+            "gvisor"
+        } else {
+            "container"
+        }
     }
 
     fn probe(&self) -> Probe {
@@ -56,6 +61,9 @@ impl Backend for ContainerBackend {
     }
 
     fn assess(&self, spec: &BoundarySpec) -> Vec<Assessment> {
+        if self.settings.sandboxed {
+            return sandboxed::assess(spec);
+        }
         crate::assess::assess(spec, &self.settings)
     }
 
@@ -69,14 +77,21 @@ impl Backend for ContainerBackend {
         })?;
         let wanted = self.wanted(spec, &laid, &folder, StartedBy::Palisade);
         let listener = self.fill(&folder, &laid, &wanted)?;
+        let gate = self.settings.sandboxed.then(|| folder.open_gate());
+        let gate = gate.transpose().map_err(not_opened)?;
         let (engine, api) = (wanted.engine, self.api());
         provide(engine, api.as_ref(), &laid.image)?;
         let client = launch(&wanted).inspect_err(|_| podman::remove_volumes(&wanted))?;
         // From here on, dropping this ends the container.
         let starter = Starter::Ours(client);
-        let running = ContainerRunning::new(self.parts(laid, folder, listener, wanted, starter))?;
-        Ok(Box::new(running))
+        let mut parts = self.parts(laid, folder, listener, wanted, starter);
+        parts.gate = gate;
+        Ok(Box::new(ContainerRunning::new(parts)?))
     }
+}
+
+fn not_opened(error: std::io::Error) -> StartError {
+    cannot("open the session's socket".into(), error.to_string())
 }
 
 /// What a container will be made of. Nothing is made yet.
@@ -90,7 +105,12 @@ pub(crate) struct Laid {
 impl ContainerBackend {
     pub(crate) fn lay(&self, spec: &BoundarySpec) -> Result<Laid, StartError> {
         let engine = self.settings.engine;
-        let reach = reach(engine);
+        let reach = if self.settings.sandboxed {
+            sandboxed::check(spec)?;
+            Reach::Engine
+        } else {
+            reach(engine)
+        };
         match reach {
             Reach::Host => check_not_root(&spec.identity)?,
             Reach::Inside | Reach::Engine => check_identity(&spec.identity)?,
@@ -120,6 +140,7 @@ impl ContainerBackend {
         Wanted {
             engine,
             runtime: self.settings.runtime.clone(),
+            sandboxed: self.settings.sandboxed,
             spec: spec.clone(),
             session: place.name().to_owned(),
             base: place.base(),
@@ -130,7 +151,8 @@ impl ContainerBackend {
             inside: place.inside(),
             system: place.system(),
             mounts: mounts(engine, spec, &laid.layout, place, by),
-            ipv6: Path::new("/proc/sys/net/ipv6").exists(),
+            // gVisor has no such settings.
+            ipv6: !self.settings.sandboxed && Path::new("/proc/sys/net/ipv6").exists(),
             terminal: has_terminal(spec),
             by,
         }
@@ -149,9 +171,11 @@ impl ContainerBackend {
             // Whatever terminal there is, it is another one than ours, and all the container's.
             (plan.foreground, plan.window) = (true, None);
         }
+        if wanted.sandboxed {
+            (plan.relayed, plan.window) = (true, None);
+        }
         self.write(folder, laid, wanted)?;
-        let opened = folder.open(&plan);
-        opened.map_err(|e| cannot("open the session's socket".into(), e.to_string()))
+        folder.open(&plan).map_err(not_opened)
     }
 
     /// Writes what the container is made of.
@@ -180,10 +204,11 @@ impl ContainerBackend {
             starter,
             folder,
             listener,
+            gate: None,
+            settings: self.settings.clone(),
             wanted,
             late: laid.layout.late,
             reach: laid.reach,
-            keeps_owners: self.settings.keeps_owners,
             masked: laid.layout.masked,
         }
     }

@@ -17,10 +17,14 @@ const CAPABILITIES: [&str; 5] = ["CHOWN", "NET_ADMIN", "SETGID", "SETPCAP", "SET
 /// Ports below 1024. Docker opens them to everybody in a container, podman does not.
 const BIND: &str = "NET_BIND_SERVICE";
 
+/// What it needs in gVisor: the raw socket that rules go through there, and to be another user than the agent and signal it.
+const IN_A_SANDBOX: [&str; 3] = ["DAC_READ_SEARCH", "KILL", "NET_RAW"];
+
 /// All that the guest starts with.
-pub(crate) fn capabilities(engine: Engine) -> impl Iterator<Item = &'static str> {
-    let bind = (engine == Engine::Podman).then_some(BIND);
-    CAPABILITIES.into_iter().chain(bind)
+pub(crate) fn capabilities(wanted: &Wanted) -> impl Iterator<Item = &'static str> {
+    let bind = (wanted.engine == Engine::Podman).then_some(BIND);
+    let more = IN_A_SANDBOX.into_iter().filter(|_| wanted.sandboxed);
+    CAPABILITIES.into_iter().chain(bind).chain(more)
 }
 
 /// What every backend holds a session to where no policy names a number of processes.
@@ -42,6 +46,8 @@ pub(crate) struct Wanted {
     pub(crate) engine: Engine,
     /// The runtime that the engine is told to use, where one is named.
     pub(crate) runtime: Option<String>,
+    /// Whether that is gVisor.
+    pub(crate) sandboxed: bool,
     pub(crate) spec: BoundarySpec,
     /// Name of the session's folder, and where it lies.
     pub(crate) session: String,
@@ -194,14 +200,19 @@ pub(crate) fn arguments(wanted: &Wanted) -> Vec<String> {
     add("--label", format!("{LABEL_SESSION}={}", wanted.session));
     add("--label", format!("{LABEL_BASE}={}", wanted.base.display()));
     add("--hostname", wanted.spec.hostname.clone());
-    for capability in capabilities(wanted.engine) {
+    for capability in capabilities(wanted) {
         add("--cap-add", capability.to_owned());
     }
     add(
         "--security-opt",
         format!("seccomp={}", wanted.profile_file.display()),
     );
-    limits(&wanted.spec.limits, Groups::of(wanted.engine), &mut add);
+    limits(
+        &wanted.spec.limits,
+        most_processes(wanted),
+        Groups::of(wanted.engine),
+        &mut add,
+    );
     if let Some(runtime) = &wanted.runtime {
         add("--runtime", runtime.clone());
     }
@@ -285,9 +296,9 @@ pub(crate) fn hidden_mount(engine: Engine) -> (&'static str, String) {
 }
 
 /// What there is no control group for is not asked for: the session would not have come here unless that was accepted.
-fn limits(limits: &Limits, groups: Groups, add: &mut impl FnMut(&str, String)) {
+fn limits(limits: &Limits, most: u64, groups: Groups, add: &mut impl FnMut(&str, String)) {
     if groups.pids {
-        add("--pids-limit", processes(limits).to_string());
+        add("--pids-limit", most.to_string());
     }
     if let Some(bytes) = limits.memory.filter(|_| groups.memory) {
         add("--memory", format!("{bytes}b"));
@@ -297,6 +308,15 @@ fn limits(limits: &Limits, groups: Groups, add: &mut impl FnMut(&str, String)) {
     if let Some(cpus) = limits.cpus.filter(|_| groups.cpu) {
         add("--cpus", format!("{cpus:.3}"));
     }
+}
+
+/// Room for processes and threads of gVisor's own in the group: by `ptrace` 200 to 300 were seen.
+pub(crate) const OF_GVISOR: u32 = 1024;
+
+/// How many processes the engine's control group may hold.
+pub(crate) fn most_processes(wanted: &Wanted) -> u64 {
+    let own = if wanted.sandboxed { OF_GVISOR } else { 0 };
+    processes(&wanted.spec.limits) + u64::from(own)
 }
 
 /// How many processes there may be; init is one more.
@@ -380,7 +400,7 @@ mod tests {
             processes: Some(10),
         };
         let all = Groups::of(Engine::Docker);
-        limits(&of, all, &mut |option, value| {
+        limits(&of, processes(&of), all, &mut |option, value| {
             found.push(format!("{option}={value}"))
         });
         let expected = [

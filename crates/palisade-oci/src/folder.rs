@@ -22,7 +22,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use palisade_protocol::{GUEST_PLAN, GUEST_SOCKET, GuestPlan};
+use palisade_protocol::{GUEST_GATE, GUEST_PLAN, GUEST_SOCKET, GuestPlan};
 use rustix::fs::{FlockOperation, flock};
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
@@ -32,6 +32,8 @@ use rustix::rand::{GetRandomFlags, getrandom};
 pub use self::place::Place;
 use self::place::SYSTEM;
 
+/// Connections that wait to be accepted by the gate.
+const BACKLOG: i32 = 4096;
 /// The lock's name.
 const LOCK: &str = "lock";
 /// What says that a guest may call, where somebody else has to know.
@@ -116,6 +118,15 @@ impl SessionFolder {
         listen_in(&self.inside(), &plan.encode())
     }
 
+    /// Opens the socket that relayed connections come to.
+    pub(crate) fn open_gate(&self) -> io::Result<OwnedFd> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let gate = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        bind_in(&gate, &self.inside(), GUEST_GATE)?;
+        listen(&gate, BACKLOG)?;
+        Ok(gate)
+    }
+
     /// Removes most of what is in it, once nothing is mounted from it any more but what is mounted already: the engine takes its
     /// time to remove a container, and a file system takes its time for files.
     pub(crate) fn clear(&self) {
@@ -152,15 +163,20 @@ pub(crate) fn listen_in(folder: &Path, plan: &[u8]) -> io::Result<OwnedFd> {
     readable(&folder.join(GUEST_PLAN), plan)?;
     let kind = SocketType::SEQPACKET;
     let socket = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
-    // By way of a descriptor, because the name of a socket has at most 107 bytes.
-    let inside = File::open(folder)?;
-    let way = format!("/proc/self/fd/{}/{GUEST_SOCKET}", inside.as_raw_fd());
-    bind(&socket, &SocketAddrUnix::new(way)?)?;
-    // The guest may start as a user of its own. Nobody else on the host comes as far as here.
-    let open = Permissions::from_mode(0o666);
-    fs::set_permissions(folder.join(GUEST_SOCKET), open)?;
+    bind_in(&socket, folder, GUEST_SOCKET)?;
     listen(&socket, 1)?;
     Ok(socket)
+}
+
+/// Gives a socket a name in a folder.
+fn bind_in(socket: &OwnedFd, folder: &Path, name: &str) -> io::Result<()> {
+    // By way of a descriptor, because the name of a socket has at most 107 bytes.
+    let inside = File::open(folder)?;
+    let way = format!("/proc/self/fd/{}/{name}", inside.as_raw_fd());
+    bind(socket, &SocketAddrUnix::new(way)?)?;
+    // The guest may start as a user of its own. Nobody else on the host comes as far as here.
+    let open = Permissions::from_mode(0o666);
+    fs::set_permissions(folder.join(name), open)
 }
 
 /// Removes a session's folder.

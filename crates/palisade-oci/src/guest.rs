@@ -82,7 +82,8 @@ pub(crate) fn check(
 ) -> Result<(), StartError> {
     let changes = |what: &What| matches!(what, What::Overlay { .. });
     let overlays = layout.mounts.iter().any(|mount| changes(&mount.what));
-    let by_engine = reach == Reach::Engine;
+    // In gVisor nothing is laid later.
+    let by_engine = reach == Reach::Engine && !settings.sandboxed;
     let without = match &settings.image {
         Some(image) => format!("the image {image} has not"),
         None if by_engine && !layout.late.is_empty() => {

@@ -11,7 +11,9 @@ use palisade_boundary::StartError;
 use serde_json::Value;
 
 use crate::engine::{Engine, cannot};
-use crate::flags::{self, HostMount, IPV6, StartedBy, Wanted, hidden_mount, own_mounts, processes};
+use crate::flags::{
+    self, HostMount, IPV6, StartedBy, Wanted, hidden_mount, most_processes, own_mounts,
+};
 
 /// Compares the engine's own account of the container (`inspect`) with what was wanted.
 ///
@@ -48,6 +50,12 @@ pub(crate) fn check(account: &[u8], wanted: &Wanted) -> Result<(), StartError> {
             Err(error)
         }
     }
+}
+
+/// The host's number of the container's first process.
+pub(crate) fn first_process_of(account: &[u8]) -> Option<u32> {
+    let pid = u32::try_from(state(account)["Pid"].as_u64()?).ok()?;
+    (pid > 0).then_some(pid)
 }
 
 /// Whether a container that somebody else started is the one whose guest called.
@@ -177,7 +185,10 @@ fn bounds(host: &Value, wanted: &Wanted) -> [Check; 6] {
         .cpus
         .map_or(0, |cpus| (cpus * 1000.0).round() as u64 * 1_000_000);
     [
-        ("limits.processes", host["PidsLimit"] == processes(limits)),
+        (
+            "limits.processes",
+            host["PidsLimit"] == most_processes(wanted),
+        ),
         (
             "limits.memory",
             host["Memory"] == memory && host["MemorySwap"] == memory,
@@ -223,9 +234,7 @@ fn texts(value: &Value) -> BTreeSet<String> {
 }
 
 fn guests(wanted: &Wanted) -> BTreeSet<String> {
-    flags::capabilities(wanted.engine)
-        .map(str::to_owned)
-        .collect()
+    flags::capabilities(wanted).map(str::to_owned).collect()
 }
 
 /// Newer engines put `CAP_` before.

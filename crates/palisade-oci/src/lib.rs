@@ -43,6 +43,7 @@ mod profile;
 mod remap;
 mod running;
 mod runsc;
+mod sandboxed;
 mod served;
 mod settings;
 mod stale;

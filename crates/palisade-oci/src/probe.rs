@@ -10,6 +10,7 @@ use crate::backend::reach;
 use crate::engine::Engine;
 use crate::guest::installed_for;
 use crate::remap::{NO_REMAP, of_info};
+use crate::sandboxed;
 use crate::settings::Settings;
 use crate::tree::Reach;
 
@@ -32,6 +33,10 @@ fn docker(settings: &Settings) -> Vec<Capability> {
     {
         capabilities.push(named("same-machine", same_machine(engine)));
         capabilities.push(named("user-namespaces", remapped(engine)));
+        if settings.sandboxed {
+            capabilities.push(named("runtime", sandboxed::runtime(settings)));
+            return capabilities;
+        }
         let runtime = settings.runtime.as_deref();
         capabilities.extend(runtime.map(|runtime| named("runtime", has_runtime(engine, runtime))));
     }

@@ -1,6 +1,7 @@
 //! A container that is being made or runs, seen from the supervisor.
 
 mod ending;
+mod told;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -8,16 +9,16 @@ use std::process::Child;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use palisade_boundary::{AgentEvent, BoundarySpec, Masker, Request, Running, StartError};
+use palisade_boundary::{AgentEvent, Masker, Request, Running, StartError};
 use palisade_guest::hand::Namespaces;
 use palisade_guest::handover::{Message, receive};
-use palisade_guest::start::OTHER_NETWORK;
 use palisade_protocol::{EgressEndpoint, InitEvent, InitRequest, SetupStep};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, SocketFlags, accept_with, send, sockopt};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
+pub(crate) use self::told::{agent_event, failed_step, is_end};
 use crate::api::Api;
 use crate::backend::{half_of_memory, window};
 use crate::counters::Counters;
@@ -25,10 +26,11 @@ use crate::engine::{Engine, cannot};
 use crate::flags::{StartedBy, Wanted};
 use crate::folder::SessionFolder;
 use crate::masker::{ContainerMasker, Early, HandContainer, enter};
+use crate::settings::Settings;
 use crate::sweep::sweep;
 use crate::tree::{Mount, Reach};
 use crate::vanished::Place;
-use crate::{inspect, late, launch, podman, remap, stale, vanished};
+use crate::{inspect, late, launch, podman, remap, sandboxed, stale, vanished};
 
 /// How long an engine may take to start a container. It takes a quarter of a second; on a busy machine many times that.
 const START_DEADLINE: Duration = Duration::from_secs(60);
@@ -51,12 +53,13 @@ pub(crate) struct Parts {
     pub(crate) folder: SessionFolder,
     /// Where the guest calls.
     pub(crate) listener: OwnedFd,
+    /// Where its connections come, if they are relayed.
+    pub(crate) gate: Option<OwnedFd>,
+    pub(crate) settings: Settings,
     pub(crate) wanted: Wanted,
     /// What palisade's own hand lays before the agent starts, and what it may do.
     pub(crate) late: Vec<Mount>,
     pub(crate) reach: Reach,
-    /// Whether files are whose they are on the host.
-    pub(crate) keeps_owners: bool,
     /// What the engine masks, as it was.
     pub(crate) masked: Vec<Place>,
 }
@@ -87,6 +90,8 @@ pub(crate) struct ContainerRunning {
     frozen: bool,
     told_the_end: bool,
     counters: Counters,
+    /// The process that is the sandbox, where it is one.
+    sandbox: Option<u32>,
     ended: bool,
     /// Where more may have to be masked.
     inside: Option<Namespaces>,
@@ -111,6 +116,7 @@ impl ContainerRunning {
             frozen: false,
             told_the_end: false,
             counters: Counters::default(),
+            sandbox: None,
             ended: false,
             inside: None,
             hand: None,
@@ -129,7 +135,13 @@ impl ContainerRunning {
             Some(0) => {
                 accept_with(listener, SocketFlags::CLOEXEC).map_err(|e| failed(e.to_string()))
             }
-            Some(_) => Err(launch::why_not(self.parts.engine, &self.parts.wanted)),
+            Some(_) => {
+                let error = launch::why_not(self.parts.engine, &self.parts.wanted);
+                Err(match &self.parts.settings {
+                    settings if settings.sandboxed => sandboxed::why_not(settings, error),
+                    _ => error,
+                })
+            }
             None => {
                 let engine = self.parts.engine;
                 Err(engine.silent(what, START_DEADLINE))
@@ -152,30 +164,43 @@ impl ContainerRunning {
                 namespaces,
             }) => {
                 self.inside = namespaces;
-                Ok(EgressEndpoint::Sockets(sockets))
+                Ok(match self.parts.gate.take() {
+                    Some(gate) => EgressEndpoint::Relay(gate),
+                    None => EgressEndpoint::Sockets(sockets),
+                })
             }
             Some(Message {
                 event: InitEvent::Failed { step, index, errno },
                 ..
-            }) => Err(self.failed_step(step, index, errno)),
+            }) => Err(match &self.parts.settings {
+                settings if settings.sandboxed && step == SetupStep::Capture => {
+                    sandboxed::no_filter(settings)
+                }
+                _ => self.failed_step(step, index, errno),
+            }),
             Some(_) => Err(failed("the guest spoke out of turn".into())),
             None => Err(failed("the guest ended without a word".into())),
         }
     }
 
     /// Compares what the engine made with what it was told to.
-    fn check(&self, control: &OwnedFd) -> Result<(), StartError> {
+    fn check(&mut self, control: &OwnedFd) -> Result<(), StartError> {
         let wanted = &self.parts.wanted;
         let account = self.account()?;
         inspect::check(&account, wanted)?;
-        if wanted.by == StartedBy::Palisade {
-            return Ok(());
-        }
         if wanted.by == StartedBy::Compose {
             for (number, (_, options)) in wanted.overlays().enumerate() {
                 let name = podman::volume_name(&wanted.session, number);
                 podman::check_volume(wanted.engine, &name, &options)?;
             }
+        }
+        if wanted.sandboxed {
+            self.sandbox = inspect::first_process_of(&account);
+            return Ok(());
+        }
+        remap::check(caller(control).map_err(not_found)?, &wanted.spec.identity)?;
+        if wanted.by == StartedBy::Palisade {
+            return Ok(());
         }
         // Who called may be another container than the one that was looked at.
         inspect::is_process(&account, caller(control).ok())
@@ -225,7 +250,14 @@ impl ContainerRunning {
         let Parts { wanted, folder, .. } = &self.parts;
         let (spec, memory) = (&wanted.spec, half_of_memory());
         match self.parts.reach {
-            Reach::Host => late::lay(hand, &late, spec, folder, memory, self.parts.keeps_owners)?,
+            Reach::Host => late::lay(
+                hand,
+                &late,
+                spec,
+                folder,
+                memory,
+                self.parts.settings.keeps_owners,
+            )?,
             _ => late::lay_inside(hand, &late, wanted, memory)?,
         }
         self.hand = Some(early);
@@ -279,8 +311,6 @@ impl Running for ContainerRunning {
         let endpoint = self.wait_for_sockets(&control)?;
         self.look_after(&control)?;
         self.check(&control)?;
-        let guest = caller(&control).map_err(|e| cannot("find the guest".into(), e.to_string()))?;
-        remap::check(guest, &self.parts.wanted.spec.identity)?;
         vanished::check(&self.parts.masked)?;
         self.lay_late()?;
         self.control = Some(control);
@@ -315,8 +345,11 @@ impl Running for ContainerRunning {
     }
 
     /// The guest, once it has called. As the first of its process namespace it waits in its end until the kernel has ended all
-    /// others (pid_namespaces(7)).
+    /// others (pid_namespaces(7)). In gVisor it calls through another, and the engine says which process the sandbox is.
     fn process(&self) -> Option<u32> {
+        if self.parts.settings.sandboxed {
+            return self.sandbox;
+        }
         caller(self.control.as_ref()?).ok()
     }
 
@@ -422,51 +455,8 @@ fn caller(control: &OwnedFd) -> io::Result<u32> {
     Ok(caller.pid.as_raw_nonzero().get().cast_unsigned())
 }
 
-/// What the guest says of the agent; none where it is gone.
-pub(crate) fn agent_event(said: Option<InitEvent>, spec: &BoundarySpec) -> io::Result<AgentEvent> {
-    Ok(match said {
-        Some(InitEvent::Started) => AgentEvent::Started,
-        Some(InitEvent::Stopped { signal }) => AgentEvent::Stopped(signal),
-        Some(InitEvent::Exited { code }) => AgentEvent::Exited(code),
-        Some(InitEvent::Killed { signal }) => AgentEvent::Killed(signal, None),
-        Some(InitEvent::ExecFailed { errno }) => AgentEvent::ExecFailed(errno),
-        Some(InitEvent::Failed { step, index, errno }) => {
-            return Err(io::Error::other(failed_step(spec, step, index, errno)));
-        }
-        Some(InitEvent::Ready) => return Err(io::ErrorKind::InvalidData.into()),
-        // Somebody ended the whole of it.
-        None => AgentEvent::Killed(rustix::process::Signal::KILL.as_raw(), None),
-    })
-}
-
-/// Whether nothing comes after it.
-pub(crate) fn is_end(event: &AgentEvent) -> bool {
-    matches!(
-        event,
-        AgentEvent::Exited(_) | AgentEvent::Killed(..) | AgentEvent::ExecFailed(_)
-    )
-}
-
-/// What the guest could not do.
-pub(crate) fn failed_step(
-    spec: &BoundarySpec,
-    step: SetupStep,
-    index: u32,
-    errno: i32,
-) -> StartError {
-    let error = io::Error::from_raw_os_error(errno);
-    let what = match step {
-        SetupStep::Directory => {
-            let directory = spec.command.directory.display();
-            format!("enter the working directory {directory}")
-        }
-        SetupStep::Listen => format!("{step} (port {index})"),
-        SetupStep::Network if index == OTHER_NETWORK => {
-            "have a network of the container's own: the engine gave it another".to_owned()
-        }
-        _ => step.to_string(),
-    };
-    cannot(what, error.to_string())
+fn not_found(error: io::Error) -> StartError {
+    cannot("find the guest".into(), error.to_string())
 }
 
 fn not_watched(error: io::Error) -> StartError {

@@ -29,6 +29,7 @@ use std::process::{Child, Command};
 use palisade_boundary::{Assessment, Backend, BoundarySpec, Probe, Running, StartError};
 use palisade_protocol::GuestPlan;
 
+pub(crate) use self::assess::assess;
 use self::bundle::Bundle;
 use self::layers::Beforehand;
 use self::place::Place;
@@ -99,7 +100,7 @@ impl Backend for GvisorBackend {
     }
 
     fn assess(&self, spec: &BoundarySpec) -> Vec<Assessment> {
-        assess::assess(spec)
+        assess(spec, rustix::process::geteuid().is_root())
     }
 
     fn start(&self, spec: &BoundarySpec) -> Result<Box<dyn Running>, StartError> {

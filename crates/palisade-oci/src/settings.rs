@@ -15,6 +15,8 @@ pub struct Settings {
     pub runtime: Option<String>,
     /// The image that is the root, where it is not the host's system.
     pub image: Option<String>,
+    /// Whether that runtime is gVisor, which passes no descriptors: connections are relayed, and no hand reaches inside.
+    pub sandboxed: bool,
     /// Whether files are whose they are on the host: the agent is a user that the person named.
     pub keeps_owners: bool,
 }

@@ -45,6 +45,9 @@ pub struct Lab {
     sandboxed: bool,
 }
 
+/// What a policy says where docker starts sandboxes.
+const BY_DOCKER: &str = "[boundary.gvisor]\nvia = \"docker\"\n";
+
 impl Lab {
     /// A place for `who`, with a copy of the binary that any user can run.
     ///
@@ -110,6 +113,15 @@ impl Lab {
         self.put_guest_beside(binary);
         self.sandboxed = true;
         self.outside("runsc").args(["--version"]).run().expect(0);
+        if self.is_sandboxed_by_docker() {
+            let folder = self.home().join(".config/palisade");
+            fs::create_dir_all(&folder).expect("make a directory");
+            for made in [folder.parent().expect("it has a parent"), &folder] {
+                self.who.own(made);
+            }
+            let file = format!("version = 1\n{BY_DOCKER}");
+            self.write(&folder.join("policy.toml"), file);
+        }
         self
     }
 
@@ -132,6 +144,11 @@ impl Lab {
     /// Whether sessions are sandboxes of gVisor's here.
     pub fn is_sandboxed(&self) -> bool {
         self.sandboxed
+    }
+
+    /// Whether docker starts them, for anybody, where `PALISADE_TEST_ENGINE` says so.
+    pub fn is_sandboxed_by_docker(&self) -> bool {
+        self.sandboxed && std::env::var(ENGINE).is_ok_and(|engine| engine == "docker")
     }
 
     /// The program of the engine that makes containers here.
@@ -193,7 +210,10 @@ impl Lab {
     /// # Panics
     /// If it cannot be written.
     pub fn policy(&self, text: impl AsRef<str>) -> PathBuf {
-        self.write(&self.path("policy.toml"), text.as_ref())
+        let text = text.as_ref();
+        let by_docker = self.is_sandboxed_by_docker() && !text.contains("[boundary.gvisor]");
+        let more = if by_docker { BY_DOCKER } else { "" };
+        self.write(&self.path("policy.toml"), format!("{text}\n{more}"))
     }
 
     /// A program on the host, in the workspace, with the lab's environment: the positive control of a denial.
@@ -230,6 +250,9 @@ impl Lab {
         if self.sandboxed {
             options.extend(["--boundary", "gvisor"]);
             options.extend(["--accept-weaker", "limits.processes"]);
+            if self.is_sandboxed_by_docker() {
+                options.extend(["--accept-weaker", "masks"]);
+            }
         }
         options
     }
@@ -305,7 +328,8 @@ impl Lab {
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         let home = self.home().to_str().expect("plain path").to_owned();
         let xdg = |name: &str| format!("{home}/{name}");
-        let engine = ENGINE_VARIABLES.into_iter().filter(|_| self.contained);
+        let by_engine = self.contained || self.is_sandboxed_by_docker();
+        let engine = ENGINE_VARIABLES.into_iter().filter(|_| by_engine);
         let engine = engine.filter_map(|name| Some((name, std::env::var(name).ok()?)));
         let mut all = vec![
             ("XDG_CONFIG_HOME", xdg(".config")),

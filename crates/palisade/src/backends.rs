@@ -37,6 +37,13 @@ pub(crate) fn by_name(
     match name {
         "native" => Ok(Box::new(NativeBackend)),
         CONTAINER => Ok(Box::new(container_backend(here, container)?)),
+        GVISOR if gvisor.via_docker.is_some() => {
+            let base = here.state.path().join("containers");
+            let settings = sandboxed_settings(gvisor)?;
+            let client = docker_client(here);
+            let backend = ContainerBackend::new(base, guest()?, settings, client);
+            Ok(Box::new(backend))
+        }
         GVISOR => {
             let base = here.state.path().join("sandboxes");
             let backend = GvisorBackend::new(gvisor_settings(gvisor), base, guest()?, helper()?);
@@ -111,6 +118,7 @@ fn settings(container: &ContainerSettings) -> Settings {
             .runtime
             .as_ref()
             .map(|runtime| runtime.value.clone()),
+        sandboxed: false,
         keeps_owners: container.user.is_some(),
         image: container.root.as_ref().and_then(|root| match &root.value {
             ContainerRoot::Image(image) => Some(image.clone()),
@@ -158,11 +166,73 @@ fn gvisor_settings(written: &Gvisor) -> GvisorSettings {
     settings
 }
 
+/// Of docker, whose runtime is gVisor. What gVisor is told is the daemon's then.
+fn sandboxed_settings(written: &Gvisor) -> Result<Settings, Failure> {
+    if let Some(platform) = &written.platform {
+        let source = &platform.source;
+        return Err(Failure::new(format!(
+            "{source}: gVisor's platform is for docker's daemon to say where docker starts it (`via`)"
+        ))
+        .hint("take `platform` out, and name it in the runtime's `runtimeArgs` (/etc/docker/daemon.json): \"--platform=systrap\""));
+    }
+    let runtime = match &written.runsc {
+        None => "runsc".to_owned(),
+        Some(name) => match name.value.to_str() {
+            Some(text) if !text.contains('/') => text.to_owned(),
+            _ => {
+                return Err(Failure::new(format!(
+                    "{}: with `via = \"docker\"` this is the name of docker's runtime and not a path",
+                    name.source
+                ))
+                .hint("such as \"runsc\"; `docker info` lists them"));
+            }
+        },
+    };
+    Ok(Settings {
+        engine: Engine::Docker,
+        runtime: Some(runtime),
+        image: None,
+        sandboxed: true,
+        keeps_owners: true,
+    })
+}
+
+/// Docker has no id-mapped mounts, and nobody lays any in a sandbox: run by root the agent is the owner of the workspace.
+fn sandboxed_user(policy: &Effective, here: &Surroundings) -> Result<User, Failure> {
+    let user = with_the_hosts_ids(here.user.clone());
+    if palisade_oci::remapped(Engine::Docker, &docker_client(here)).is_some() {
+        return Err(Failure::new(
+            "the docker daemon maps users (userns-remap), so the agent would not be the owner of its workspace in gVisor",
+        )
+        .hint("use a daemon without userns-remap, or let palisade run gVisor itself (`via = \"runsc\"`)"));
+    }
+    if !rustix::process::geteuid().is_root() {
+        return Ok(user);
+    }
+    let workspace = &policy.workspace.value;
+    let shown = workspace.display();
+    let found = std::fs::metadata(workspace)
+        .map_err(|error| Failure::new(format!("find the owner of {shown}: {error}")))?;
+    let (host_uid, host_gid) = (found.uid(), found.gid());
+    if host_uid == 0 || host_gid == 0 {
+        return Err(Failure::new(format!(
+            "in a sandbox that docker starts the agent is the owner of its workspace, and {shown} is owned by root, which an agent never is"
+        ))
+        .hint("give the folder to an ordinary user (chown), run palisade as one, or let palisade run gVisor itself (`via = \"runsc\"`)"));
+    }
+    Ok(with_the_hosts_ids(User {
+        host_uid,
+        host_gid,
+        ..user
+    }))
+}
+
 /// Who the agent is with that backend. The ids of a container and of a sandbox are the host's.
 pub(crate) fn user_of(policy: &Effective, here: &Surroundings) -> Result<User, Failure> {
     let user = here.user.clone();
     match name_of(policy) {
         CONTAINER => container_user(policy, here),
+        GVISOR if policy.gvisor.via_docker.is_some() => sandboxed_user(policy, here),
         GVISOR => Ok(with_the_hosts_ids(user)),
         _ => Ok(user),
     }

@@ -287,7 +287,7 @@ impl Daemon {
         Self::start(folder, &mut Command::new("dockerd")).map(Some)
     }
 
-    fn start(folder: &Path, dockerd: &mut Command) -> Done<Self> {
+    pub(crate) fn start(folder: &Path, dockerd: &mut Command) -> Done<Self> {
         let failed = |error: std::io::Error| format!("start dockerd: {error}");
         std::fs::create_dir_all(folder).map_err(failed)?;
         let log = std::fs::File::create(folder.join("log")).map_err(failed)?;

@@ -73,6 +73,11 @@ impl Operator<'_> {
             };
             self.draft.gvisor.platform = chosen.map(|chosen| Sourced::new(chosen, source));
         }
+        if let Some(via) = gvisor.via {
+            let source = text.source_of(&via);
+            let docker = *via.get_ref() == format::Via::Docker;
+            self.draft.gvisor.via_docker = docker.then(|| Sourced::new((), source));
+        }
         Ok(())
     }
 

@@ -98,6 +98,11 @@ fn whatever_gives_is_refused_with_its_place() {
             "`boundary.gvisor` has no place in it",
         ),
         (
+            "[boundary.gvisor]\nvia = \"docker\"",
+            3,
+            "`boundary.gvisor` has no place in it",
+        ),
+        (
             "[boundary]\naccept_weaker = [\"limits.memory\"]",
             3,
             "`boundary.accept_weaker` has no place in it",

@@ -1,11 +1,13 @@
 //! The sockets that the relay listens at, in a network that has loopback alone.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 use palisade_protocol::{EgressWanted, SetupStep};
 use palisade_sys::netlink::address;
 use palisade_sys::redirect::{self, Family, Rule};
+use rustix::io::Errno;
 use rustix::net::SocketType;
 
 use crate::network::{CAPTURE_PORT, DNS_PORT, listen_at, make};
@@ -30,7 +32,7 @@ pub struct Ways {
 }
 
 /// Makes every address local to loopback, leads every TCP port to one listener, and opens the sockets. Needs `CAP_NET_ADMIN` and
-/// `CAP_NET_RAW`. Where there is no packet filter, the ports wanted are listened at, one by one.
+/// `CAP_NET_RAW`. Where gVisor has no packet filter, the ports wanted are listened at, one by one.
 ///
 /// # Errors
 /// What could not be made.
@@ -45,12 +47,17 @@ pub fn open(wanted: &EgressWanted) -> Result<Ways, Fault> {
     // Queries over IPv4 come to whoever listens at every address. Over IPv6 they are led to loopback, as connections are.
     let rules = [Rule::Tcp(CAPTURE_PORT), Rule::Udp(DNS_PORT)];
     let any = IpAddr::from(Ipv4Addr::UNSPECIFIED);
-    if redirect::replace(Family::V4, &rules[..1]).is_ok() {
-        ways.listen((any, CAPTURE_PORT).into(), false, true)?;
-    } else {
-        for port in &wanted.fallback_ports {
-            if *port != wanted.proxy_port {
-                ways.listen((any, *port).into(), false, false)?;
+    match redirect::replace(Family::V4, &rules[..1]) {
+        Ok(()) => ways.listen((any, CAPTURE_PORT).into(), false, true)?,
+        // A packet filter that is withheld is no lack of one.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            return Err(Errno::PERM).at(SetupStep::Capture, 0);
+        }
+        Err(_) => {
+            for port in &wanted.fallback_ports {
+                if *port != wanted.proxy_port {
+                    ways.listen((any, *port).into(), false, false)?;
+                }
             }
         }
     }

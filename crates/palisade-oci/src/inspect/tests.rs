@@ -28,6 +28,7 @@ pub(super) fn wanted() -> Wanted {
     Wanted {
         engine: Engine::Docker,
         runtime: Some("runc".into()),
+        sandboxed: false,
         spec: BoundarySpec {
             command: Command {
                 argv: vec!["true".into()],

@@ -5,8 +5,8 @@ use palisade_protocol::TreeEntry;
 
 use super::rootless;
 
-/// One answer per control that the spec uses.
-pub(super) fn assess(spec: &BoundarySpec) -> Vec<Assessment> {
+/// One answer per control that the spec uses; `by_root` says whether root starts the sandbox.
+pub(crate) fn assess(spec: &BoundarySpec, by_root: bool) -> Vec<Assessment> {
     let tmpfs = |entry: &TreeEntry| matches!(entry, TreeEntry::Tmpfs { .. });
     let answers = [
         (
@@ -67,7 +67,6 @@ pub(super) fn assess(spec: &BoundarySpec) -> Vec<Assessment> {
     let mut all: Vec<Assessment> = used
         .map(|(control, by, _)| Assessment::enforced(control, by))
         .collect();
-    let by_root = rustix::process::geteuid().is_root();
     all.extend(limits(spec, by_root));
     all.extend(crate::assess::masks(spec));
     all

@@ -17,7 +17,7 @@ use rustix::process::{Resource, getrlimit};
 
 use super::layers::MERGED;
 use super::place::Place;
-use crate::flags::DEFAULT_PROCESSES;
+use crate::flags::{DEFAULT_PROCESSES, OF_GVISOR};
 use crate::folder::GUEST;
 use crate::tree::{self, Layout, What};
 
@@ -34,8 +34,6 @@ const CAPABILITIES: [Capability; 8] = [
     Capability::Setuid,
 ];
 
-/// Room for processes and threads of gVisor's own in the group: by `ptrace` 200 to 300 were seen.
-const OWN_PROCESSES: u64 = 1024;
 /// The period of the quota of processor time.
 const PERIOD_US: u64 = 100_000;
 
@@ -214,7 +212,7 @@ fn bind_as(
 
 /// Most processes and threads of the host's.
 pub(super) fn processes(limits: &Limits) -> u64 {
-    u64::from(limits.processes.unwrap_or(DEFAULT_PROCESSES)) + OWN_PROCESSES
+    u64::from(limits.processes.unwrap_or(DEFAULT_PROCESSES)) + u64::from(OF_GVISOR)
 }
 
 /// Without swap, as everywhere.

@@ -14,20 +14,14 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
-use palisade_protocol::{GUEST_GATE, GuestPlan};
-use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
-};
+use palisade_protocol::GuestPlan;
 
 use crate::folder::{SessionFolder, look_through, remove};
-
-/// Connections that wait to be accepted by the gate.
-const BACKLOG: i32 = 4096;
 
 /// See the module. Dropping it removes it.
 #[derive(Debug)]
@@ -54,16 +48,7 @@ impl Place {
     /// Writes the plan and opens both sockets.
     pub(super) fn open(&self, plan: &GuestPlan) -> io::Result<Sockets> {
         let control = self.0.open(plan)?;
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let gate = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-        // By way of a descriptor, because the name of a socket has at most 107 bytes.
-        let inside = fs::File::open(self.0.inside())?;
-        let way = format!("/proc/self/fd/{}/{GUEST_GATE}", inside.as_raw_fd());
-        bind(&gate, &SocketAddrUnix::new(way)?)?;
-        let open = fs::Permissions::from_mode(0o666);
-        fs::set_permissions(self.0.inside().join(GUEST_GATE), open)?;
-        listen(&gate, BACKLOG)?;
-        let gate = Some(gate);
+        let gate = Some(self.0.open_gate()?);
         Ok(Sockets { control, gate })
     }
 

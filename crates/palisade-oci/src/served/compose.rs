@@ -109,7 +109,7 @@ fn agent(wanted: &Wanted, daemon: &Daemon) -> Result<Map<String, Value>, StartEr
         "ipc": "private",
         "read_only": true,
         "cap_drop": ["ALL"],
-        "cap_add": capabilities(wanted.engine).collect::<Vec<_>>(),
+        "cap_add": capabilities(wanted).collect::<Vec<_>>(),
         "security_opt": ["no-new-privileges", profile],
         "user": "0:0",
         "ulimits": { "core": 0 },

@@ -1,5 +1,7 @@
 //! What only gVisor can get wrong: the sandbox, the relay, and what they leave. `cargo xtask test` runs these where there is `runsc`.
 
+mod by_docker;
+
 use std::io::{Seek, SeekFrom};
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -15,6 +17,12 @@ use crate::lab;
 /// A lab whose sessions are sandboxes of gVisor's.
 fn sandboxed(who: Identity) -> Result<Lab, Skip> {
     let lab = lab(who);
+    if lab.is_sandboxed_by_docker() {
+        return Err(Skip::because(
+            "docker starts the sandboxes here",
+            "gvisor::by_docker has the same",
+        ));
+    }
     if lab.is_sandboxed() {
         return Ok(lab);
     }
