@@ -100,6 +100,8 @@ pub(crate) enum HostMount {
         source: PathBuf,
         target: PathBuf,
         read_only: bool,
+        /// With what is mounted below it, over which there are mounts of their own.
+        recursive: bool,
     },
     /// A folder of the host whose changes land elsewhere. The engine mounts it, as a volume of the container's own.
     Overlay { target: PathBuf, layers: Layers },
@@ -147,21 +149,28 @@ impl HostMount {
     ) -> Self {
         let target = mount.target.clone();
         match &mount.what {
-            What::Bind { source, read_only } => Self::Bind {
+            What::Bind {
+                source,
+                read_only,
+                recursive,
+            } => Self::Bind {
                 source: source.clone(),
                 target,
                 read_only: *read_only,
+                recursive: *recursive,
             },
             What::Empty { .. } | What::Made { .. } => Self::Bind {
                 source,
                 target,
                 read_only: true,
+                recursive: false,
             },
             // The hand's own, for which the engine mounts something empty.
             What::Mapped { .. } | What::Layers { .. } => Self::Bind {
                 source,
                 target,
                 read_only: true,
+                recursive: false,
             },
             What::Overlay {
                 source,
@@ -225,7 +234,11 @@ pub(crate) fn arguments(wanted: &Wanted) -> Vec<String> {
                 source,
                 target,
                 read_only,
-            } => add("--mount", bind(source, target, *read_only)),
+                recursive,
+            } => {
+                let as_wanted = if *recursive { bind_recursively } else { bind };
+                add("--mount", as_wanted(source, target, *read_only));
+            }
             HostMount::Overlay { target, layers } => {
                 let (option, value) = overlay(wanted, overlays, target, layers);
                 add(option, value);
@@ -278,6 +291,7 @@ pub(crate) fn own_mounts(wanted: &Wanted) -> [HostMount; 3] {
         source: source.to_path_buf(),
         target: target.to_path_buf(),
         read_only: true,
+        recursive: false,
     };
     let folder = Path::new(GUEST_FOLDER);
     [
@@ -366,16 +380,18 @@ fn overlay(
     ("--volume", value)
 }
 
+/// A path of the host as the value of `--mount`, without what is mounted below it.
 pub(crate) fn bind(source: &Path, target: &Path, read_only: bool) -> String {
-    let mut text = format!(
-        "type=bind,{},{},bind-propagation=rprivate,bind-nonrecursive=true",
+    bind_recursively(source, target, read_only) + ",bind-nonrecursive=true"
+}
+
+fn bind_recursively(source: &Path, target: &Path, read_only: bool) -> String {
+    let access = if read_only { ",readonly" } else { "" };
+    format!(
+        "type=bind,{},{},bind-propagation=rprivate{access}",
         field("source", source.display()),
         field("target", target.display())
-    );
-    if read_only {
-        text.push_str(",readonly");
-    }
-    text
+    )
 }
 
 #[cfg(test)]
@@ -387,7 +403,7 @@ mod tests {
         let text = bind(Path::new("/a,b\"c"), Path::new("/d"), true);
         assert_eq!(
             text,
-            "type=bind,\"source=/a,b\"\"c\",target=/d,bind-propagation=rprivate,bind-nonrecursive=true,readonly"
+            "type=bind,\"source=/a,b\"\"c\",target=/d,bind-propagation=rprivate,readonly,bind-nonrecursive=true"
         );
     }
 

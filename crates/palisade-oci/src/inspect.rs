@@ -2,7 +2,7 @@
 //! dropped a flag, and none of them says so.
 
 mod compose;
-mod podman;
+pub(crate) mod podman;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -331,6 +331,7 @@ fn wanted_mounts(wanted: &Wanted) -> BTreeSet<Shown> {
             source,
             target,
             read_only,
+            ..
         } => shown("bind", source.display().to_string(), target, *read_only),
         HostMount::Overlay { target, layers } => shown("volume", layers.options(), target, false),
         HostMount::Memory { .. } => None,
@@ -356,4 +357,4 @@ fn wanted_memories(wanted: &Wanted) -> BTreeSet<(String, String)> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

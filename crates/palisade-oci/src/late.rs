@@ -149,9 +149,9 @@ impl Layer<'_> {
                 let tree = self.detached.mapped(source, *read_only)?;
                 self.attach(target, tree)
             }
-            What::Bind { source, read_only } => {
-                self.attach(target, Detached::plain(source, *read_only)?)
-            }
+            What::Bind {
+                source, read_only, ..
+            } => self.attach(target, Detached::plain(source, *read_only)?),
             What::Memory { size, mode, exec } => {
                 let memory = Detached::memory(size.unwrap_or(self.memory), *mode, *exec)?;
                 self.agent.give(&memory, c"")?;

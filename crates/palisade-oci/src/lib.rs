@@ -26,6 +26,7 @@
 mod api;
 mod assess;
 mod backend;
+mod below;
 mod counters;
 mod detached;
 mod engine;

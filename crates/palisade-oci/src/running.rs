@@ -30,7 +30,7 @@ use crate::settings::Settings;
 use crate::sweep::sweep;
 use crate::tree::{Mount, Reach};
 use crate::vanished::Place;
-use crate::{inspect, late, launch, podman, remap, sandboxed, stale, vanished};
+use crate::{below, inspect, late, launch, podman, remap, sandboxed, stale, vanished};
 
 /// How long an engine may take to start a container. It takes a quarter of a second; on a busy machine many times that.
 const START_DEADLINE: Duration = Duration::from_secs(60);
@@ -194,6 +194,7 @@ impl ContainerRunning {
                 podman::check_volume(wanted.engine, &name, &options)?;
             }
         }
+        below::check(caller(control).map_err(not_found)?, wanted)?;
         if wanted.sandboxed {
             self.sandbox = inspect::first_process_of(&account);
             return Ok(());

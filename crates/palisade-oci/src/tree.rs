@@ -12,8 +12,8 @@ use palisade_boundary::StartError;
 use palisade_protocol::{Changes, Ownership, TreeAccess, TreeEntry};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::host::submounts;
 use self::host::{Found, merged, what_is_at};
+pub(crate) use self::host::{mounted_below, submounts};
 use crate::engine::cannot;
 use crate::vanished::Place;
 
@@ -60,8 +60,12 @@ pub(crate) struct Mount {
 /// What it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum What {
-    /// A path of the host, without what is mounted below it.
-    Bind { source: PathBuf, read_only: bool },
+    /// A path of the host, without what is mounted below it unless it is said to come along.
+    Bind {
+        source: PathBuf,
+        read_only: bool,
+        recursive: bool,
+    },
     /// A path of the host with all below it, whose owner's files are shown as the agent's.
     Mapped { source: PathBuf, read_only: bool },
     /// The same for a folder of the host whose changes land elsewhere.
@@ -214,7 +218,8 @@ impl Layout {
     }
 
     /// An engine's read-only mount leaves what is mounted below it writable (before docker 25), so each is a mount of its
-    /// own here.
+    /// own here. Where the engine mounts in a user namespace the kernel gives a folder only with all that is mounted below it
+    /// (mount_namespaces(7), locked mounts): then those lie over what comes along.
     fn bind(
         &mut self,
         source: &Path,
@@ -245,16 +250,25 @@ impl Layout {
             return Ok(());
         }
         let mut places = vec![(source.to_path_buf(), target.to_path_buf(), directory)];
+        let mut below_it = Vec::new();
         if directory {
-            for below in submounts(source).map_err(|e| failed(e.to_string()))? {
-                let rest = below.strip_prefix(source).unwrap_or(&below);
+            below_it = submounts(source).map_err(|e| failed(e.to_string()))?;
+            for below in &below_it {
+                let rest = below.strip_prefix(source).unwrap_or(below);
                 let directory = below.is_dir();
                 places.push((below.clone(), target.join(rest), directory));
             }
         }
         for (source, target, directory) in places {
             check(&source)?;
-            self.place(&target, What::Bind { source, read_only })?;
+            let holds = |below: &PathBuf| *below != source && below.starts_with(&source);
+            let recursive = self.reach == Reach::Inside && below_it.iter().any(holds);
+            let what = What::Bind {
+                source,
+                read_only,
+                recursive,
+            };
+            self.place(&target, what)?;
             if !read_only {
                 self.writable.push((target, directory));
             }

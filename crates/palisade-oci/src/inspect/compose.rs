@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::{Check, wanted_mounts};
+use crate::below::is_covered;
 use crate::flags::{HostMount, Wanted, own_mounts};
 use crate::podman::volume_name;
 use crate::tree::submounts;
@@ -60,6 +61,7 @@ fn expected(wanted: &Wanted) -> BTreeSet<Mounted> {
             source,
             target,
             read_only,
+            ..
         } => Some((
             "bind".to_owned(),
             text(source),
@@ -81,7 +83,12 @@ fn expected(wanted: &Wanted) -> BTreeSet<Mounted> {
 /// it has here. One that cannot be looked for is one.
 fn uncovered(wanted: &Wanted) -> Option<PathBuf> {
     let own = own_mounts(wanted);
-    let places: Vec<&Path> = wanted.mounts.iter().chain(&own).map(place).collect();
+    let places: Vec<&Path> = wanted
+        .mounts
+        .iter()
+        .chain(&own)
+        .map(HostMount::target)
+        .collect();
     for mount in wanted.mounts.iter().chain(&own) {
         let HostMount::Bind { source, target, .. } = mount else {
             continue;
@@ -91,22 +98,12 @@ fn uncovered(wanted: &Wanted) -> Option<PathBuf> {
         };
         for mounted in below {
             let inside = target.join(mounted.strip_prefix(source).ok()?);
-            let covers = |place: &&&Path| inside.starts_with(place) && place.starts_with(target);
-            let mut covering = places.iter().filter(covers);
-            if !covering.any(|place| *place != target) {
+            if !is_covered(&inside, target, &places) {
                 return Some(mounted);
             }
         }
     }
     None
-}
-
-fn place(mount: &HostMount) -> &Path {
-    match mount {
-        HostMount::Bind { target, .. }
-        | HostMount::Overlay { target, .. }
-        | HostMount::Memory { target, .. } => target,
-    }
 }
 
 #[cfg(test)]
@@ -179,6 +176,7 @@ mod tests {
             source: place.to_path_buf(),
             target: place.to_path_buf(),
             read_only: true,
+            recursive: false,
         };
         let root = Path::new("/");
         let mut wanted = wanted();

@@ -14,7 +14,7 @@ use crate::flags::{HostMount, IPV6, Wanted, hidden_mount, own_mounts, processes}
 use crate::podman::{Groups, volume_name};
 
 /// What podman adds to every container: file systems of the kernel's, and files of its own that are shown read-only.
-const ADDED: [&str; 11] = [
+pub(crate) const ADDED: [&str; 11] = [
     "/dev",
     "/dev/mqueue",
     "/dev/pts",
@@ -248,13 +248,15 @@ fn wanted_mounts(wanted: &Wanted) -> BTreeSet<Shown> {
             source,
             target,
             read_only,
+            recursive,
         } => {
+            let kind = if *recursive { "rbind" } else { "bind" };
             let access = if *read_only { "ro" } else { "rw" };
             of(
                 target,
                 "bind",
                 &source.display().to_string(),
-                set(["bind", access]),
+                set([kind, access]),
             )
         }
         HostMount::Memory { target, options } => {

@@ -6,11 +6,12 @@ use serde_json::json;
 
 use super::*;
 
-pub(super) fn wanted() -> Wanted {
+pub(crate) fn wanted() -> Wanted {
     let bind = HostMount::Bind {
         source: "/ws".into(),
         target: "/ws".into(),
         read_only: true,
+        recursive: false,
     };
     let overlay = HostMount::Overlay {
         target: "/over".into(),

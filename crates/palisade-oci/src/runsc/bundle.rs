@@ -146,7 +146,9 @@ impl Bundle<'_> {
         let target = &mount.target;
         let built = match &mount.what {
             // In a user namespace of a caller's own, a mount with others in it is copied with these or not at all.
-            What::Bind { source, read_only } => bind_as("rbind", source, target, *read_only),
+            What::Bind {
+                source, read_only, ..
+            } => bind_as("rbind", source, target, *read_only),
             What::Mapped { read_only, .. } => self.laid(number, target, *read_only),
             What::Overlay { .. } | What::Layers { .. } => self.laid(number, target, false),
             What::Empty { directory } => bind(&own.empty(*directory), target, true),

@@ -153,6 +153,7 @@ fn mounts(wanted: &Wanted) -> Result<Vec<Value>, StartError> {
                 source,
                 target,
                 read_only,
+                ..
             } => all.push(bind(source, target, *read_only, "rprivate")?),
             HostMount::Overlay { target, .. } => all.push(json!({
                 "type": "volume",

@@ -76,7 +76,12 @@ fn is_opaque(folder: &Path) -> bool {
 
 /// Every place below a folder where something is mounted, parents first.
 pub(crate) fn submounts(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let table = std::fs::read("/proc/self/mountinfo")?;
+    mounted_below(folder, "self")
+}
+
+/// The same as a process sees it.
+pub(crate) fn mounted_below(folder: &Path, process: &str) -> io::Result<Vec<PathBuf>> {
+    let table = std::fs::read(format!("/proc/{process}/mountinfo"))?;
     let mut found: Vec<PathBuf> = table
         .split(|b| *b == b'\n')
         .filter_map(|line| line.split(|b| *b == b' ').nth(4))

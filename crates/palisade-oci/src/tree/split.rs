@@ -53,8 +53,12 @@ impl Layout {
             let within = |other: &PathBuf| other != target && other.starts_with(target);
             match what {
                 What::Layers { source, .. } => {
-                    let (source, read_only) = (source.clone(), true);
-                    let what = What::Bind { source, read_only };
+                    // Nothing is mounted below it: that was refused.
+                    let what = What::Bind {
+                        source: source.clone(),
+                        read_only: true,
+                        recursive: false,
+                    };
                     let target = target.clone();
                     self.mounts.push(Mount { target, what });
                     self.late.push(mount);

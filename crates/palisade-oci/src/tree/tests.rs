@@ -180,8 +180,11 @@ fn changes_in_memory_and_masks_are_laid_over_what_the_engine_mounts() {
     };
     let by_engine = lay_out(&tree(&[]), Reach::Engine).expect("fine");
     assert_eq!(targets(&by_engine), ["/ws", "/ws/.env", "/ws/sub"]);
-    let (source, read_only) = (host.root.join("ws"), true);
-    let lower = What::Bind { source, read_only };
+    let lower = What::Bind {
+        source: host.root.join("ws"),
+        read_only: true,
+        recursive: false,
+    };
     assert_eq!(by_engine.mounts[0].what, lower);
     assert_eq!(late(&by_engine), [Path::new("/ws")]);
     assert_eq!(by_engine.masked.len(), 2);
