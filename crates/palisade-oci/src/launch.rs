@@ -68,11 +68,18 @@ pub(crate) fn why_not(engine: Engine, wanted: &Wanted) -> StartError {
             let remove = ["rm", "--force", "--volumes", &container];
             let _ = engine.ask("remove the container", &remove);
             let cause = "the engine gave up, for the reason it names above";
-            cannot(what.to_owned(), cause.to_owned())
+            let mut error = cannot(what.to_owned(), cause.to_owned());
+            error.fix = engine.is_rootless().then(|| OLD_MOUNTS.to_owned());
+            error
         }
         Err(error) => error,
     }
 }
+
+/// Podman without root keeps the mounts of the time it was first used, and the kernel binds none of them apart from what is mounted
+/// below it.
+const OLD_MOUNTS: &str = "if that is \"invalid argument\" of a mount, podman still sees mounts that have changed since it was first \
+                          used: `podman system migrate`, and start the session again";
 
 /// The first question, so this is also where an engine that cannot be used says so.
 fn has_image(engine: Engine, api: Option<&Api>, name: &str) -> Result<bool, StartError> {

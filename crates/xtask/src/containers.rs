@@ -195,7 +195,7 @@ fn with_podman(shared: &Path, variables: &[(&str, PathBuf)]) -> Done {
             return Ok(());
         }
     }
-    let podman = Podman::new(&shared.join("podman"))?;
+    let podman = Podman::new(&shared.join("pod"))?;
     let mut command = podman.command("cargo");
     command
         .args(tests(&selection(&NOT_WITH_PODMAN, &NOT_TWICE)))

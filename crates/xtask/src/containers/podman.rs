@@ -13,6 +13,10 @@ const USER: u32 = 1000;
 /// What people call that user: what podman looks subordinate ids up by.
 const NAMES: [&str; 2] = ["1000", "tester"];
 
+/// Where podman runs for that user. Its cleanup takes no path of more than 50 characters below that, and leaves a container that ends to
+/// be waited for.
+const RUN: &str = "u";
+
 /// Subordinate ids for this run, as /etc/subuid has them.
 const IDS: &str = "100000:65536";
 
@@ -31,7 +35,7 @@ impl Podman {
         let podman = Self {
             folder: folder.to_path_buf(),
         };
-        for name in ["user", "rootless"] {
+        for name in [RUN, "rootless"] {
             let own = podman.at(name);
             std::fs::create_dir_all(&own).map_err(failed)?;
             std::os::unix::fs::chown(&own, Some(USER), Some(USER)).map_err(failed)?;
@@ -60,7 +64,7 @@ impl Podman {
             .env_remove("DOCKER_HOST")
             .env("CONTAINERS_CONF", self.at("containers.conf"))
             .env("CONTAINERS_STORAGE_CONF", self.at("storage.conf"))
-            .env("XDG_RUNTIME_DIR", self.at("user"));
+            .env("XDG_RUNTIME_DIR", self.at(RUN));
         command
     }
 
@@ -72,7 +76,7 @@ impl Podman {
 impl Drop for Podman {
     /// Without root podman leaves a process that keeps its user namespace; with root, mounts of its storage.
     fn drop(&mut self) {
-        let pause = self.at("user/libpod/tmp/pause.pid");
+        let pause = self.at(RUN).join("libpod/tmp/pause.pid");
         if let Ok(id) = std::fs::read_to_string(pause) {
             Command::new("kill").arg(id.trim()).status().ok();
         }
