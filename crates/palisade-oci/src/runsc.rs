@@ -11,6 +11,7 @@
 
 mod assess;
 mod bundle;
+mod family;
 mod layers;
 mod masker;
 mod place;

@@ -99,7 +99,7 @@ fn by_docker(shared: &Path, variables: &[(&str, PathBuf)]) -> Done {
     std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
     let mut dockerd = Command::new("dockerd");
     for (name, options) in RUNTIMES {
-        let program = folder.join(name);
+        let program = folder.join(format!("{name}.sh"));
         let text = format!("#!/bin/sh\nexec runsc {options} \"$@\"\n");
         std::fs::write(&program, text).map_err(|error| error.to_string())?;
         let mode = Permissions::from_mode(0o755);

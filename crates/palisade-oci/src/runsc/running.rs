@@ -14,6 +14,7 @@ use palisade_protocol::{EgressEndpoint, InitEvent, InitRequest};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, SocketFlags, accept_with, send, sockopt};
 
+use super::family::Family;
 use super::masker::{self, GvisorMasker};
 use super::place::{self, Place, Sockets};
 use super::rootless;
@@ -238,12 +239,19 @@ impl Running for GvisorRunning {
         }
         // The guest ends with its connection. One that has not called yet does not know, and is not waited for.
         let hears = self.control.take().is_some() && !self.frozen;
-        if !hears || !self.wait_for_end() {
+        let family = if !hears || !self.wait_for_end() {
+            let family = Family::of(self.parts.client.id());
             let _ = self.parts.client.kill();
             let _ = self.parts.client.wait();
-        }
+            Some(family)
+        } else {
+            None
+        };
         let place = &self.parts.place;
         place::end(&self.parts.runsc, &place.state(), &place.name());
+        if let Some(family) = family {
+            family.wait(END_DEADLINE);
+        }
         self.parts.streams.finish();
         if let Some(stale) = self.stale.take() {
             let _ = stale.join();
