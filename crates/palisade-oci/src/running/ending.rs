@@ -1,8 +1,10 @@
 //! How a container ends: by itself, or by force.
 
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use palisade_boundary::StartError;
+use rustix::net::{SocketFlags, accept_with};
 
 use super::{ContainerRunning, END_DEADLINE, Starter, wait};
 use crate::engine::Engine;
@@ -25,7 +27,7 @@ impl ContainerRunning {
         let Some(life) = &self.life else {
             return false;
         };
-        let ended = matches!(wait(&[life], limit), Ok(Some(_)));
+        let ended = ends(life, &self.parts.listener, limit);
         match &mut self.parts.starter {
             Starter::Ours(client) => ended && client.wait().is_ok(),
             Starter::Others(_) => ended && self.wait_for_removal(),
@@ -68,6 +70,44 @@ impl ContainerRunning {
     }
 }
 
+/// Whether that ends. A guest that calls only now would wait for what it is to do: it is let in and hears of the end.
+fn ends(life: &OwnedFd, listener: &OwnedFd, limit: Duration) -> bool {
+    let deadline = Instant::now() + limit;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match wait(&[life, listener], left) {
+            Ok(Some(0)) => return true,
+            Ok(Some(_)) if accept_with(listener, SocketFlags::CLOEXEC).is_ok() => {}
+            _ => return false,
+        }
+    }
+}
+
 fn has_answered(said: Result<String, StartError>) -> bool {
     !said.is_err_and(|error| Engine::is_silent(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    use super::*;
+
+    #[test]
+    fn who_calls_in_the_end_hears_of_it() {
+        let folder = tempfile::tempdir().expect("folder");
+        let place = folder.path().join("socket");
+        let listener = OwnedFd::from(UnixListener::bind(&place).expect("socket"));
+        let (life, other) = UnixStream::pair().expect("pair");
+        let mut guests = [(); 2].map(|()| UnixStream::connect(&place).expect("called"));
+        let waits = Duration::from_millis(50);
+        let life = OwnedFd::from(life);
+        assert!(!ends(&life, &listener, waits), "it is still there");
+        for guest in &mut guests {
+            assert_eq!(guest.read(&mut [0]).expect("the end"), 0);
+        }
+        drop(other);
+        assert!(ends(&life, &listener, Duration::from_secs(60)));
+    }
 }
