@@ -102,7 +102,7 @@ fn with_docker(shared: &Path, variables: &[(&str, PathBuf)]) -> Done {
     let daemon = Daemon::start(&shared.join("docker"), &mut Command::new("dockerd"))?;
     let mut command = shell::cargo();
     command
-        .args(tests(&selection(&OTHER_DAEMONS, &[])))
+        .args(tests(&selection(&OTHER_DAEMONS, &AGENTS_ALONE)))
         .env("DOCKER_HOST", daemon.address())
         .env("PALISADE_TEST_BOUNDARY", "container")
         .envs(variables.iter().map(|(name, value)| (name, value)));
@@ -220,6 +220,9 @@ const NOT_WITH_PODMAN: [(&str, &str); 6] = [
     ),
 ];
 
+/// What is about the agent and the gate alone, which are the same whoever starts palisade: seen once with an engine.
+pub(crate) const AGENTS_ALONE: [&str; 3] = ["credentials::", "intercepted::", "status::"];
+
 /// With root podman starts the same containers as docker, by the same runtime: what is about the agent alone is seen there.
 const NOT_TWICE: [&str; 8] = [
     "claude_code::",
@@ -248,11 +251,14 @@ fn tests(selection: &str) -> Vec<String> {
 /// Those of every boundary but `other`; of `not_by_root` what an ordinary user runs.
 fn selection(other: &[(&str, &str)], not_by_root: &[&str]) -> String {
     let other: Vec<(&str, &str)> = OTHER.iter().chain(other).copied().collect();
-    let mut selection = selected(&SAME, &other);
-    for name in not_by_root {
-        selection.push_str(&format!(" & !(test({name}) & test(::as_root))"));
-    }
-    selection
+    selected(&SAME, &other) + &but_by_root(not_by_root)
+}
+
+/// Without those of these as root.
+pub(crate) fn but_by_root(names: &[&str]) -> String {
+    let each = names.iter();
+    each.map(|name| format!(" & !(test({name}) & test(::as_root))"))
+        .collect()
 }
 
 /// Those of `same` that are not of `other`.

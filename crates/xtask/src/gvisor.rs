@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::containers::podman::{with_ids, write_ids};
-use crate::containers::{Daemon, SAME, build_guest, selected};
+use crate::containers::{AGENTS_ALONE, Daemon, SAME, build_guest, but_by_root, selected};
 use crate::shell::{self, Done};
 
 /// Those that are not about what every boundary does, and why.
@@ -72,7 +72,7 @@ pub(crate) fn run(shared: &Path, has_nextest: bool, variables: &[(&str, PathBuf)
         return Ok(());
     }
     build_guest(&[])?;
-    let same = selected(&SAME, &OTHER);
+    let same = selected(&SAME, &OTHER) + &but_by_root(&AGENTS_ALONE);
     let selection = format!("({same}) | test(/^gvisor::/)");
     let ids = shared.join("ids");
     write_ids(&ids)?;
@@ -108,7 +108,9 @@ fn by_docker(shared: &Path, variables: &[(&str, PathBuf)]) -> Done {
         dockerd.arg(runtime);
     }
     let daemon = Daemon::start(&folder, &mut dockerd)?;
-    let other: Vec<(&str, &str)> = OTHER.iter().chain(&OTHER_BY_DOCKER).copied().collect();
+    let seen = AGENTS_ALONE.map(|name| (name, "palisade's own sandboxes show it"));
+    let other = OTHER.iter().chain(&OTHER_BY_DOCKER).chain(&seen);
+    let other: Vec<(&str, &str)> = other.copied().collect();
     let same = selected(&SAME, &other);
     let selection = format!("({same} & test(::as_user)) | test(gvisor::by_docker::)");
     let mut command = shell::cargo();
