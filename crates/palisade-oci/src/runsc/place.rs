@@ -17,10 +17,11 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus};
 
 use palisade_protocol::GuestPlan;
 
+use crate::engine::{PATIENCE, finish};
 use crate::folder::{SessionFolder, look_through, remove};
 
 /// See the module. Dropping it removes it.
@@ -142,11 +143,12 @@ pub(super) fn pausing(runsc: &Path, place: &Place) -> Vec<OsString> {
 }
 
 fn tell(runsc: &Path, state: &Path, words: &[&str]) -> io::Result<ExitStatus> {
-    Command::new(runsc)
+    let mut command = Command::new(runsc);
+    command
         .arg(format!("--root={}", state.display()))
-        .args(words)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
+        .args(words);
+    let output = finish(&mut command, b"", PATIENCE)?;
+    output
+        .map(|output| output.status)
+        .ok_or(io::ErrorKind::TimedOut.into())
 }

@@ -2,11 +2,11 @@
 
 use std::fs::OpenOptions;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use palisade_boundary::StartError;
 
-use crate::engine::cannot;
+use crate::engine::{SHORT_PATIENCE, cannot, finish};
 
 /// A platform of gVisor's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,11 +53,8 @@ pub(super) fn kvm_opens() -> bool {
 
 /// What the program takes where none is named, by its own account of its flags.
 pub(super) fn default_of(runsc: &Path) -> Option<Platform> {
-    let output = Command::new(runsc)
-        .args(["flags"])
-        .stdin(Stdio::null())
-        .output()
-        .ok()?;
+    let output = finish(Command::new(runsc).arg("flags"), b"", SHORT_PATIENCE);
+    let output = output.ok()??;
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text).into_owned();
     let (_, about) = text.split_once("-platform string")?;

@@ -1,12 +1,13 @@
 //! What this machine's gVisor can do.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use palisade_boundary::{Capability, CapabilityState, Probe};
 
 use super::platform::{Platform, default_of, kvm_opens};
 use super::{GvisorSettings, not_run, rootless};
+use crate::engine::{SHORT_PATIENCE, finish};
 use crate::guest::installed;
 use crate::probe::named;
 
@@ -25,18 +26,23 @@ pub(super) fn probe(settings: &GvisorSettings, guest: &Path) -> Probe {
 }
 
 fn version(runsc: &Path) -> CapabilityState {
-    let output = Command::new(runsc)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .output();
+    let output = finish(Command::new(runsc).arg("--version"), b"", SHORT_PATIENCE);
     let missing = |cause: String, fix: String| CapabilityState::Missing { cause, fix };
     match output {
-        Ok(output) if output.status.success() => {
+        Ok(None) => missing(
+            format!(
+                "{} --version did not answer for {} s",
+                runsc.display(),
+                SHORT_PATIENCE.as_secs()
+            ),
+            "name gVisor's program in [boundary.gvisor] (runsc), or see what it waits for".into(),
+        ),
+        Ok(Some(output)) if output.status.success() => {
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
             let line = text.lines().next().unwrap_or_default();
             CapabilityState::Present(line.chars().filter(|c| !c.is_control()).collect())
         }
-        Ok(output) => missing(
+        Ok(Some(output)) => missing(
             format!("{} --version ends with {}", runsc.display(), output.status),
             "name gVisor's program in [boundary.gvisor], or install it (runsc)".into(),
         ),

@@ -10,10 +10,12 @@ use palisade_guest::program::program;
 use palisade_sys::clone::spawn;
 use palisade_sys::process::close_all_from;
 use rustix::io::Errno;
-use rustix::process::{WaitId, WaitIdOptions, waitid};
+use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use super::inside::become_root;
+use crate::engine::PATIENCE;
+use crate::running::wait;
 
 /// Runs these words in the namespaces of this process, and waits until that ends well.
 pub(crate) fn tell(process: u32, words: &[OsString]) -> io::Result<()> {
@@ -34,6 +36,9 @@ pub(crate) fn tell(process: u32, words: &[OsString]) -> io::Result<()> {
         }
         1
     })?;
+    if wait(&[&child.pidfd], PATIENCE)?.is_none() {
+        pidfd_send_signal(&child.pidfd, Signal::KILL)?;
+    }
     let pidfd = child.pidfd.as_fd();
     let status = loop {
         match waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED) {

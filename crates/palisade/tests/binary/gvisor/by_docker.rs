@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, chown};
 use palisade_test_support::{Finished, Identity, Lab, Policy, Skip, each_identity};
 use serde_json::Value;
 
-use super::wait_until;
+use super::{a_watch_freezes, verify_finds_what_is_named, wait_until};
 use crate::lab;
 
 /// A lab whose sandboxes docker starts. The workspace is an ordinary user's, since the agent is its owner.
@@ -124,27 +124,12 @@ each_identity! {
 
     fn verify_finds_what_the_docs_name_and_no_more(who) {
         let lab = by_docker(who)?;
-        let done = lab.palisade(["verify", "--json"]).run();
-        let report: Value = serde_json::from_str(&done.stdout).expect("one JSON object");
-        let with = |result: &str| -> Vec<&str> {
-            let all = report["attempts"].as_array().expect("a list").iter();
-            let found = all.filter(|attempt| attempt["result"] == result);
-            found.filter_map(|attempt| attempt["name"].as_str()).collect()
-        };
-        // docs/gvisor.md says what of these is an old gVisor's.
-        let named = ["first-process", "fork-bomb"];
-        assert!(with("not-held").iter().all(|name| named.contains(name)), "{done}");
-        assert!(with("held").len() > 30, "{done}");
+        verify_finds_what_is_named(&lab, 30);
     }
 
     fn a_watch_freezes_the_sandbox_once_something_gets_through(who) {
         let lab = by_docker(who)?;
-        // The folder that the attacker writes to is put where it looks.
-        let script = r#"t=$(sed -n 's/.*"token":"\([0-9a-f]*\)".*/\1/p' /run/palisade-watch/stage)
-            mkdir /tmp/palisade-verify-$t; while :; do date +%N > tick; sleep 0.1; done"#;
-        let done = lab.palisade(["verify", "--watch", "--every", "1", "--", "sh", "-c", script]).run();
-        done.expect(1).expect_error("frozen by the container engine").expect_error("got through");
-        assert!(lab.workspace().join("tick").exists());
+        a_watch_freezes(&lab, "frozen by the container engine");
         assert_eq!((containers(&lab), folders(&lab)), (0, 0));
     }
 
