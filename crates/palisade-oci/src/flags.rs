@@ -204,7 +204,8 @@ fn memory_options(engine: Engine, spec: &BoundarySpec, size: u64, mode: u32, exe
 
 /// The arguments, from the first option to the image.
 pub(crate) fn arguments(wanted: &Wanted) -> Vec<String> {
-    let mut all: Vec<String> = FIXED.map(str::to_owned).to_vec();
+    let fixed = HARDENING.iter().chain(&FIXED);
+    let mut all: Vec<String> = fixed.map(|&option| option.to_owned()).collect();
     let mut add = |option: &str, value: String| all.push(format!("{option}={value}"));
     add("--label", format!("{LABEL_SESSION}={}", wanted.session));
     add("--label", format!("{LABEL_BASE}={}", wanted.base.display()));
@@ -263,8 +264,16 @@ pub(crate) fn arguments(wanted: &Wanted) -> Vec<String> {
 }
 
 /// The same for every session.
-const FIXED: [&str; 18] = [
+const FIXED: [&str; 5] = [
     "--interactive",
+    "--ulimit=core=0",
+    "--restart=no",
+    "--workdir=/",
+    "--stop-signal=KILL",
+];
+
+/// The same for everything that palisade starts, a session or a hand of its own.
+pub(crate) const HARDENING: [&str; 13] = [
     "--rm",
     "--pull=never",
     "--init=false",
@@ -278,10 +287,6 @@ const FIXED: [&str; 18] = [
     "--cap-drop=ALL",
     "--security-opt=no-new-privileges",
     "--user=0:0",
-    "--ulimit=core=0",
-    "--restart=no",
-    "--workdir=/",
-    "--stop-signal=KILL",
     "--entrypoint=/run/palisade/guest",
 ];
 

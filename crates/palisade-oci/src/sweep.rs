@@ -8,7 +8,7 @@ use std::path::Path;
 use palisade_protocol::{GUEST_FOLDER, GUEST_PLAN, SWEEP_FOLDER, SWEEP_PLAN};
 
 use crate::engine::{Engine, PATIENCE, finish};
-use crate::flags::{HostMount, LABEL_BASE, LABEL_SESSION, Wanted, bind};
+use crate::flags::{HARDENING, HostMount, LABEL_BASE, LABEL_SESSION, Wanted, bind};
 use crate::folder::{GUEST, SessionFolder};
 
 /// Empties the working folder of each overlay, once nothing is mounted any more. What cannot be removed stays: it is in the way
@@ -44,6 +44,7 @@ fn by_the_engine(
     };
     let mut run = engine.command();
     run.arg("run")
+        .args(HARDENING)
         .args(FIXED)
         .arg(format!("--label={LABEL_SESSION}={}", wanted.session))
         .arg(format!("--label={LABEL_BASE}={}", wanted.base.display()))
@@ -55,22 +56,9 @@ fn by_the_engine(
 }
 
 /// Where the host has labels (SELinux), those of containers forbid to write there.
-const FIXED: [&str; 17] = [
-    "--rm",
-    "--pull=never",
-    "--init=false",
-    "--no-healthcheck",
-    "--log-driver=none",
-    "--network=none",
-    "--ipc=private",
-    "--cgroupns=private",
-    "--read-only",
-    "--cap-drop=ALL",
+const FIXED: [&str; 4] = [
     "--cap-add=DAC_OVERRIDE",
-    "--security-opt=no-new-privileges",
     "--security-opt=label=disable",
-    "--user=0:0",
     "--pids-limit=8",
     "--memory=64m",
-    "--entrypoint=/run/palisade/guest",
 ];

@@ -15,7 +15,7 @@ use rustix::net::{SocketFlags, accept_with};
 use serde_json::json;
 
 use crate::engine::Engine;
-use crate::flags::{LABEL_BASE, LABEL_SESSION, bind};
+use crate::flags::{HARDENING, LABEL_BASE, LABEL_SESSION, bind};
 use crate::folder::{GUEST, SessionFolder};
 use crate::running::{descriptor, wait};
 
@@ -126,7 +126,8 @@ impl HandContainer {
         let read_only =
             |source: &Path, target: &Path| format!("--mount={}", bind(source, target, true));
         let shown = Path::new(GUEST_FOLDER);
-        let mut arguments: Vec<String> = FIXED.map(str::to_owned).to_vec();
+        let fixed = HARDENING.iter().chain(&FIXED);
+        let mut arguments: Vec<String> = fixed.map(|&option| option.to_owned()).collect();
         arguments.push(format!("--name={name}"));
         arguments.push(format!("--label={LABEL_SESSION}={}", session.name()));
         arguments.push(format!("--label={LABEL_BASE}={}", session.base().display()));
@@ -215,26 +216,13 @@ const PROFILE: &str = "profile.json";
 const SHOWN: &str = "shown";
 
 /// Where the host has labels (AppArmor, SELinux), those of containers forbid to mount.
-const FIXED: [&str; 19] = [
-    "--rm",
-    "--pull=never",
-    "--init=false",
-    "--no-healthcheck",
-    "--log-driver=none",
-    "--network=none",
-    "--ipc=private",
-    "--cgroupns=private",
-    "--read-only",
-    "--cap-drop=ALL",
-    "--security-opt=no-new-privileges",
+const FIXED: [&str; 6] = [
     "--security-opt=apparmor=unconfined",
     "--security-opt=label=disable",
-    "--user=0:0",
     "--pids-limit=8",
     "--memory=64m",
     "--restart=no",
     "--stop-signal=KILL",
-    "--entrypoint=/run/palisade/guest",
 ];
 
 /// A container that serves, ended and removed when this is dropped.
