@@ -88,18 +88,25 @@ impl Terminal {
     /// If it does not appear within a minute.
     #[track_caller]
     pub fn expect(&mut self, text: &str) {
-        let until = Instant::now() + PATIENCE;
+        assert!(
+            self.shows(text, PATIENCE),
+            "{text:?} did not appear\n--- screen\n{}",
+            self.screen()
+        );
+    }
+
+    /// Whether a text appears after what the last call found, in this time.
+    pub fn shows(&mut self, text: &str, patience: Duration) -> bool {
+        let until = Instant::now() + patience;
         loop {
             let output = self.output();
             if let Some(at) = find(&output[self.seen..], text.as_bytes()) {
                 self.seen += at + text.len();
-                return;
+                return true;
             }
-            assert!(
-                Instant::now() < until,
-                "{text:?} did not appear\n--- screen\n{}",
-                String::from_utf8_lossy(&output)
-            );
+            if Instant::now() >= until {
+                return false;
+            }
             std::thread::sleep(POLL);
         }
     }

@@ -111,6 +111,8 @@ fn cargo_fuzz() -> Done<PathBuf> {
             shell::cargo()
                 .args([
                     "install",
+                    // It only starts cargo.
+                    "--debug",
                     "cargo-fuzz",
                     "--locked",
                     "--version",

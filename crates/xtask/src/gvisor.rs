@@ -73,7 +73,8 @@ pub(crate) fn run(shared: &Path, has_nextest: bool, variables: &[(&str, PathBuf)
     }
     build_guest(&[])?;
     let same = selected(&SAME, &OTHER) + &but_by_root(&AGENTS_ALONE);
-    let selection = format!("({same}) | test(/^gvisor::/)");
+    let own = "test(/^gvisor::/) & !test(/^gvisor::by_docker::/)";
+    let selection = format!("({same}) | ({own})");
     let ids = shared.join("ids");
     write_ids(&ids)?;
     let mut command = with_ids(&ids, "");

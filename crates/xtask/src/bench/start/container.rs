@@ -4,13 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::super::place::{Binaries, Place};
-use super::super::statistics::{Times, median};
-use super::{once, with_true};
+use super::{once, pairs, with_true};
 use crate::shell::Done;
-
-/// Pairs; each takes most of a second.
-const PAIRS: usize = 20;
-const WARM_UP: usize = 2;
 
 /// Notes the options, and keeps the session's folder, which is gone with the session.
 const WRAPPER: &str = r#"#!/bin/bash
@@ -42,29 +37,8 @@ pub(super) fn run(binaries: &Binaries, place: &Place) -> Done {
             return Ok(());
         }
     };
-    let (mut own, mut others, mut more) = (Times::default(), Times::default(), Vec::new());
-    for pair in 0..PAIRS + WARM_UP {
-        let (a, b) = match pair % 2 {
-            0 => (once(place, &ours)?, once(place, &theirs)?),
-            _ => {
-                let b = once(place, &theirs)?;
-                (once(place, &ours)?, b)
-            }
-        };
-        if pair >= WARM_UP {
-            own.push(a);
-            others.push(b);
-            more.push((a.as_secs_f64() - b.as_secs_f64()) * 1e3);
-        }
-    }
-    println!(
-        "  in a container of docker: palisade median {:.0?}, docker run with the same options {:.0?}; median of the differences {:.0} ms \
-         ({PAIRS} interleaved runs)",
-        own.median(),
-        others.median(),
-        median(more)
-    );
-    Ok(())
+    let peer = "docker run with the same options";
+    pairs::compare(place, "in a container of docker", &ours, (peer, &theirs))
 }
 
 /// What palisade tells the engine, with the engine's own `true` in place of the guest.

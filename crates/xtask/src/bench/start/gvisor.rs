@@ -5,13 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::super::place::{Binaries, Place};
-use super::super::statistics::{Times, median};
-use super::{once, with_true};
+use super::{once, pairs, with_true};
 use crate::shell::{self, Done};
-
-/// Pairs; each takes half a second.
-const PAIRS: usize = 20;
-const WARM_UP: usize = 2;
 
 /// What the bundle starts.
 const GUEST: &str = "\"/run/palisade/guest\"]";
@@ -24,29 +19,8 @@ pub(super) fn run(binaries: &Binaries, place: &Place) -> Done {
     }
     let ours = with_true(&session(binaries, None));
     let theirs = alone(binaries, place)?;
-    let (mut own, mut others, mut more) = (Times::default(), Times::default(), Vec::new());
-    for pair in 0..PAIRS + WARM_UP {
-        let (a, b) = match pair % 2 {
-            0 => (once(place, &ours)?, once(place, &theirs)?),
-            _ => {
-                let b = once(place, &theirs)?;
-                (once(place, &ours)?, b)
-            }
-        };
-        if pair >= WARM_UP {
-            own.push(a);
-            others.push(b);
-            more.push((a.as_secs_f64() - b.as_secs_f64()) * 1e3);
-        }
-    }
-    println!(
-        "  in gVisor: palisade median {:.0?}, runsc run with the same bundle {:.0?}; median of the differences {:.0} ms ({PAIRS} interleaved \
-         runs)",
-        own.median(),
-        others.median(),
-        median(more)
-    );
-    Ok(())
+    let peer = "runsc run with the same bundle";
+    pairs::compare(place, "in gVisor", &ours, (peer, &theirs))
 }
 
 fn missing(place: &Place) -> Option<&'static str> {
