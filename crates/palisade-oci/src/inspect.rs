@@ -62,9 +62,8 @@ pub(crate) fn first_process_of(account: &[u8]) -> Option<u32> {
 ///
 /// # Errors
 /// It is another one.
-pub(crate) fn is_process(account: &[u8], caller: Option<u32>) -> Result<(), StartError> {
-    let found = state(account)["Pid"].as_u64();
-    if found.is_some() && found == caller.map(u64::from) {
+pub(crate) fn is_process(account: &[u8], caller: u32) -> Result<(), StartError> {
+    if state(account)["Pid"].as_u64() == Some(u64::from(caller)) {
         return Ok(());
     }
     let mut error = cannot(

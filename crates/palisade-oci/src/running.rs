@@ -194,17 +194,18 @@ impl ContainerRunning {
                 podman::check_volume(wanted.engine, &name, &options)?;
             }
         }
-        below::check(caller(control).map_err(not_found)?, wanted)?;
+        let guest = caller(control).map_err(not_found)?;
+        below::check(guest, wanted)?;
         if wanted.sandboxed {
             self.sandbox = inspect::first_process_of(&account);
             return Ok(());
         }
-        remap::check(caller(control).map_err(not_found)?, &wanted.spec.identity)?;
+        remap::check(guest, &wanted.spec.identity)?;
         if wanted.by == StartedBy::Palisade {
             return Ok(());
         }
         // Who called may be another container than the one that was looked at.
-        inspect::is_process(&account, caller(control).ok())
+        inspect::is_process(&account, guest)
     }
 
     fn account(&self) -> Result<Vec<u8>, StartError> {

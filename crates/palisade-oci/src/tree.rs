@@ -13,7 +13,7 @@ use palisade_protocol::{Changes, Ownership, TreeAccess, TreeEntry};
 use serde::{Deserialize, Serialize};
 
 use self::host::{Found, merged, what_is_at};
-pub(crate) use self::host::{mounted_below, submounts};
+pub(crate) use self::host::{mount_points, submounts};
 use crate::engine::cannot;
 use crate::vanished::Place;
 

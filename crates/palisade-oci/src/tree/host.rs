@@ -76,17 +76,18 @@ fn is_opaque(folder: &Path) -> bool {
 
 /// Every place below a folder where something is mounted, parents first.
 pub(crate) fn submounts(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    mounted_below(folder, "self")
+    let mut found = mount_points("self")?;
+    found.retain(|place| place != folder && place.starts_with(folder));
+    Ok(found)
 }
 
-/// The same as a process sees it.
-pub(crate) fn mounted_below(folder: &Path, process: &str) -> io::Result<Vec<PathBuf>> {
+/// Every place where a process sees something mounted, parents first.
+pub(crate) fn mount_points(process: &str) -> io::Result<Vec<PathBuf>> {
     let table = std::fs::read(format!("/proc/{process}/mountinfo"))?;
     let mut found: Vec<PathBuf> = table
         .split(|b| *b == b'\n')
         .filter_map(|line| line.split(|b| *b == b' ').nth(4))
         .map(unescaped)
-        .filter(|place| place != folder && place.starts_with(folder))
         .collect();
     found.sort();
     found.dedup();
